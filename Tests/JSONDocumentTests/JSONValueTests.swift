@@ -63,7 +63,7 @@ import Testing
         let old: JSONValue = ["a": 1, "b": ["c": 2, "d": 3], "e": [1, 2]]
         let new: JSONValue = ["a": 1, "b": ["c": 5], "f": "x"]
         let patch = old.mergePatch(to: new)
-        #expect(patch == ["b": ["c": 5, "d": nil], "e": nil, "f": "x"])
+        #expect(patch == ["b": ["c": 5, "d": .null], "e": .null, "f": "x"])
         #expect(patch.map { old.merged(with: $0) } == new)
         #expect(old.mergePatch(to: old) == nil)
     }
