@@ -1,0 +1,40 @@
+# The everyday commands. `make demo` and `make test` set up what is missing first.
+SHELL := /bin/bash
+ARGS ?=
+SWIFT ?= swift
+PROGRAM := .build/release/hedgerow
+
+.PHONY: help setup build demo down test format lint clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## install what is missing (Debian packages), prepare the base image of the sample
+	@scripts/setup $(ARGS)
+
+build: ## the program, optimised: .build/release/hedgerow
+	@scripts/setup --build-only
+	$(SWIFT) build -c release --product hedgerow
+
+demo: setup ## the whole story on this machine: make demo ARGS="--platform arm32v7 --exit-after-messages 5"
+	$(SWIFT) build -c release --product hedgerow
+	@$(PROGRAM) up examples/sunshine $(ARGS)
+
+down: ## stop what a demo with --detach left running
+	@$(PROGRAM) down
+
+test: ## every test: unit, contract and end to end; FILTER=Name runs some of them
+	@scripts/setup --for-tests
+	$(SWIFT) build --build-tests
+	@scripts/with-engine $(SWIFT) test --skip-build $(if $(FILTER),--filter $(FILTER))
+
+format: ## rewrite the sources in the house style
+	$(SWIFT) format -i -r Sources Tests Package.swift
+
+lint: ## style, and the floors of docs/architecture.md
+	$(SWIFT) format lint -r --strict Sources Tests Package.swift
+	@scripts/check-floors
+
+clean: ## remove what was built (not the caches under ~/.cache/hedgerow)
+	@if [ -x $(PROGRAM) ]; then $(PROGRAM) down > /dev/null 2>&1 || true; fi
+	rm -rf .build .hedgerow
