@@ -1,0 +1,40 @@
+import FoundationEssentials
+import JSONDocument
+
+/// The right to pull from, or push to, a registry. Its description does not show the password.
+package struct RegistryCredential: Sendable, Hashable, CustomStringConvertible {
+    /// `registry.lan:5000`, or `https://index.docker.io/v1/` for Docker Hub.
+    package let address: String
+    package let userName: String
+    package let password: String
+
+    package init(address: String, userName: String, password: String) {
+        self.address = address
+        self.userName = userName
+        self.password = password
+    }
+
+    package var description: String { "\(userName) at \(address)" }
+
+    var json: JSONValue {
+        [
+            "username": .string(userName), "password": .string(password), "serveraddress": .string(address),
+        ]
+    }
+
+    /// The value of `X-Registry-Auth`.
+    var header: String { base64URL(json) }
+}
+
+/// JSON in the alphabet for URLs, with padding, as the engine reads it.
+func base64URL(_ value: JSONValue) -> String {
+    let text = Data(value.bytes()).base64EncodedString()
+    return String(
+        text.map { character -> Character in
+            switch character {
+            case "+": "-"
+            case "/": "_"
+            default: character
+            }
+        })
+}
