@@ -128,7 +128,8 @@ package final class ServiceClient: Sendable {
             throw unreachable("no answer in time")
         } catch {
             let reason = String(describing: error)
-            throw reason.contains("CERTIFICATE") || reason.contains("ertificate") ? untrusted(reason) : unreachable(reason)
+            throw reason.contains("CERTIFICATE") || reason.contains("ertificate")
+                ? untrusted(reason) : unreachable(reason)
         }
     }
 

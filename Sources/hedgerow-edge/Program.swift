@@ -1,1 +1,8 @@
-@main struct Program { static func main() {} }
+import ArgumentParser
+import EdgeCommands
+import Terminal
+
+@main
+struct Program {
+    static func main() async {}
+}

@@ -49,7 +49,9 @@ extension DeploymentCommand {
             }
             if let metrics {
                 let document = try JSONFile.read(metrics)
-                configuration["metrics"] = ["queries": document["queries"] ?? document["metrics"]?["queries"] ?? document]
+                configuration["metrics"] = [
+                    "queries": document["queries"] ?? document["metrics"]?["queries"] ?? document
+                ]
             }
             try await hub.access().withClient { client in
                 let created = try await client.call(.PUT, ["configurations", id], body: .object(configuration))

@@ -34,7 +34,8 @@ struct DeploymentStatus {
         let configuration = try await client.call(.GET, ["configurations", id]).body
         let targeted = configuration.at(["systemMetrics", "results", "targetedCount"])?.int ?? 0
         let twins = try await client.query(
-            "select * from devices.modules where moduleId = '$edgeAgent' and is_defined(configurations.[[\(id)]].status)")
+            "select * from devices.modules where moduleId = '$edgeAgent' and is_defined(configurations.[[\(id)]].status)"
+        )
         let devices = twins.map { twin in
             let reported = twin.at(["properties", "reported"]) ?? [:]
             let current = twin.at(["properties", "desired", "$version"])?.int

@@ -50,7 +50,8 @@ struct MonitorCommand: AsyncParsableCommand {
         let sender = (event["deviceId"]?.string ?? "?") + (event["moduleId"]?.string.map { "/\($0)" } ?? "")
         let time = event["enqueuedTime"]?.string.map { $0.prefix(23).split(separator: "T").last.map(String.init) ?? $0 }
         let properties = (event["properties"]?.object ?? [:]).map { "\($0.key)=\($0.value.string ?? "")" }
-        let body = event["body"]?.string ?? event["body"]?.text() ?? event["bodyBase64"]?.string.map { "base64:\($0)" } ?? ""
+        let body =
+            event["body"]?.string ?? event["body"]?.text() ?? event["bodyBase64"]?.string.map { "base64:\($0)" } ?? ""
         return ([time ?? "", sender] + properties + [body]).joined(separator: "  ")
     }
 }

@@ -1,1 +1,29 @@
-@main struct Program { static func main() {} }
+import ArgumentParser
+import Terminal
+
+@main
+struct Program {
+    static func main() async {
+        await CommandLineProgram.run(Hedgerow.self, arguments: Array(CommandLine.arguments.dropFirst()))
+    }
+}
+
+/// The one command.
+struct Hedgerow: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "hedgerow",
+        abstract: "Your own IoT Hub and IoT Edge: build a module, push it, deploy it to a fleet and watch it run.",
+        discussion: """
+            Example: hedgerow up examples/sunshine
+            """,
+        version: "0.1.0",
+        groupedSubcommands: [
+            CommandGroup(
+                name: "Hub and fleet",
+                subcommands: [
+                    LoginCommand.self, DeviceCommand.self, ModuleCommand.self, TwinCommand.self,
+                    DeploymentCommand.self, QueryCommand.self, InvokeCommand.self, SendCommand.self,
+                    MonitorCommand.self,
+                ])
+        ])
+}

@@ -30,7 +30,8 @@ struct SendCommand: AsyncParsableCommand {
             guard let equals = property.firstIndex(of: "=") else {
                 throw ValidationError("--property \(property) has no value; write NAME=VALUE")
             }
-            headers.add(name: "iothub-app-\(property[..<equals])", value: String(property[property.index(after: equals)...]))
+            headers.add(
+                name: "iothub-app-\(property[..<equals])", value: String(property[property.index(after: equals)...]))
         }
         try await access.withClient(resource: resource) { client in
             for text in texts {
