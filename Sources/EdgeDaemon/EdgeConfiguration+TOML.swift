@@ -1,7 +1,7 @@
 import FoundationEssentials
 import HubProtocol
 import PKI
-package import TOMLDocument
+import TOMLDocument
 
 extension EdgeConfiguration {
     /// Reads the configuration file.

@@ -1,5 +1,3 @@
-package import HubProtocol
-
 /// What a device is told about itself: its identity, its hub, where it keeps its state and where it listens.
 ///
 /// Read from `edge.toml`, or from the `config.toml` of an existing device (contract, point 29; edge-runtime.md, C.6).

@@ -1,5 +1,5 @@
 import Crypto
-import FoundationEssentials
+package import FoundationEssentials
 
 /// A module as the hub knows it.
 package struct ModuleIdentity: Sendable, Hashable {

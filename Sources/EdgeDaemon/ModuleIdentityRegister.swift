@@ -1,6 +1,7 @@
 import FoundationEssentials
-package import JSONDocument
-import Logging
+import JSONDocument
+package import Logging
+import NIOCore
 import NIOHTTP1
 package import ServiceClient
 

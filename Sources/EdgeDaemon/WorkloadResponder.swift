@@ -1,6 +1,6 @@
 import Crypto
 import FoundationEssentials
-package import JSONDocument
+import JSONDocument
 import NIOCore
 import NIOHTTP1
 package import Transport

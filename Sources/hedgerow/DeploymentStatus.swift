@@ -1,4 +1,5 @@
 import JSONDocument
+import NIOHTTP1
 import ServiceClient
 import Terminal
 

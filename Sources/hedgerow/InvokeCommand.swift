@@ -24,7 +24,7 @@ struct InvokeCommand: AsyncParsableCommand {
     func run() async throws {
         let payload: JSONValue
         do {
-            payload = try JSONValue(parsing: payload)
+            payload = try JSONValue(parsing: self.payload)
         } catch {
             throw ValidationError("--payload is no JSON: \(error)")
         }

@@ -2,6 +2,7 @@ import ArgumentParser
 import FoundationEssentials
 import HubProtocol
 import JSONDocument
+import NIOHTTP1
 import PKI
 import ServiceClient
 import Terminal

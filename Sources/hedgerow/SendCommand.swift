@@ -1,5 +1,6 @@
 import ArgumentParser
 import AsyncHTTPClient
+import HubProtocol
 import JSONDocument
 import NIOHTTP1
 import ServiceClient

@@ -120,7 +120,7 @@ enum JSONFile {
         guard let bytes = try SecretFile.read(path) else { throw CommandFailure("there is no file \(path)") }
         do {
             return try JSONValue(parsing: bytes, options: JSONReadingOptions(allowsComments: true))
-        } catch let error as JSONSyntaxError {
+        } catch {
             throw CommandFailure("\(path):\(error.line):\(error.column): \(error.reason)")
         }
     }
