@@ -1,97 +1,94 @@
+import DockerEngine
 import FoundationEssentials
 import JSONDocument
+import NIOCore
 
 /// The container engine that an instance uses: somebody's own, or the private one.
-///
-/// Speaks through the container command line, which Debian's engine package brings along, so that whatever contexts and
-/// engines that command line knows are ours too.
 struct Engine: Sendable {
     /// As in DOCKER_HOST.
     let host: String
     let version: String
     let isPrivate: Bool
+    let api: DockerEngine
 
     static let instanceLabel = "io.hedgerow.instance"
+    /// The label of every container that an edge agent makes.
+    private static let ownerLabel = "net.azure-devices.edge.owner"
 
-    static func command(_ arguments: [String], host: String) throws(UpFailure) -> ChildProgram {
-        guard let docker = ChildProgram.find("docker") else {
-            throw UpFailure("the program docker is missing; on Debian: apt-get install docker.io")
-        }
-        return ChildProgram(program: docker, arguments: arguments, environment: ["DOCKER_HOST": host])
+    /// - Throws: `EngineError` when no engine answers there.
+    init(host: String, isPrivate: Bool) async throws(EngineError) {
+        self.host = host
+        self.isPrivate = isPrivate
+        api = DockerEngine(try EngineEndpoint(parsing: host))
+        version = try await api.versionDetails()["Version"]?.string ?? "of an unknown version"
     }
 
-    /// The version of the engine that answers at `host`, or why none does.
-    static func version(at host: String) async throws -> Result<String, UpFailure> {
-        let outcome = try await command(["version", "--format", "{{.Server.Version}}"], host: host).run()
-        guard outcome.succeeded, !outcome.output.isEmpty else { return .failure(UpFailure(outcome.reason)) }
-        return .success(outcome.output)
-    }
-
-    private func docker(_ arguments: String...) throws(UpFailure) -> ChildProgram {
-        try Self.command(arguments, host: host)
-    }
-
-    /// What the engine calls its own processor, for instance `x86_64`.
-    func holds(image: String) async throws -> Bool {
-        try await docker("image", "inspect", "--format", "{{.Id}}", image).run().succeeded
-    }
+    func holds(image: String) async throws(EngineError) -> Bool { try await api.hasImage(image) }
 
     func importImage(_ archive: String, as name: String, platform: String) async throws {
-        try await docker("import", "--platform", platform, archive, name).output("importing \(archive)")
+        guard let bytes = FileManager.default.contents(atPath: archive) else {
+            throw UpFailure("cannot read \(archive): \(systemMessage())")
+        }
+        try await api.importImage(ByteBuffer(bytes: bytes), as: ImageReference(name), platform: platform)
     }
 
     /// The network of the instance's modules; its gateway is an address of this machine which containers reach.
     ///
     /// - Returns: the gateway's address.
     func network(_ name: String, bridge: String, instance: String) async throws -> String {
-        if try await !docker("network", "inspect", name).run().succeeded {
-            try await docker(
-                "network", "create", "--driver", "bridge", "--label", "\(Self.instanceLabel)=\(instance)",
-                "--opt", "com.docker.network.bridge.name=\(bridge)", name
-            ).output("making the network \(name)")
+        do throws(EngineError) {
+            try await api.createNetwork(
+                name, labels: [Self.instanceLabel: instance],
+                options: ["Options": ["com.docker.network.bridge.name": .string(bridge)]])
+        } catch {
+            guard error.code == .conflict else { throw error }
         }
-        let gateway = try await docker(
-            "network", "inspect", "--format", "{{range .IPAM.Config}}{{.Gateway}} {{end}}", name
-        ).output("reading the network \(name)")
-        guard let address = gateway.split(separator: " ").first else {
+        guard let gateway = try await api.inspectNetwork(name).gateway else {
             throw UpFailure("the network \(name) has no gateway address")
         }
-        return String(address.split(separator: "/")[0])
+        return String(gateway.prefix { $0 != "/" })
     }
 
-    /// The containers of the instance: those of its network, and those with its label.
-    func containers(network: String, instance: String) async throws -> [String] {
-        var found: [String] = []
-        for filter in ["network=\(network)", "label=\(Self.instanceLabel)=\(instance)"] {
-            let list = try await docker("ps", "--all", "--no-trunc", "--quiet", "--filter", filter).run()
-            guard list.succeeded else { continue }
-            for id in list.output.split(separator: "\n").map(String.init) where !found.contains(id) { found.append(id) }
+    /// The containers of the instance: those that an agent made in its network, and those with its label.
+    func containers(network: String, instance: String) async throws(EngineError) -> [String] {
+        var found = try await api.containers(labels: ["\(Self.instanceLabel)=\(instance)"]).map(\.id)
+        for container in try await api.containers(labels: [Self.ownerLabel]) where !found.contains(container.id) {
+            guard let raw = try? await api.inspectContainer(container.id).raw else { continue }
+            let inNetwork =
+                raw["NetworkSettings"]?["Networks"]?[network] != nil
+                || raw["HostConfig"]?["NetworkMode"]?.string == network
+            if inNetwork { found.append(container.id) }
         }
         return found
     }
 
     /// Stops and removes containers; an absent one is as good as removed.
-    func remove(containers: [String]) async throws {
-        guard !containers.isEmpty else { return }
-        _ = try await Self.command(["stop", "--time", "3"] + containers, host: host).run()
-        _ = try await Self.command(["rm", "--force", "--volumes"] + containers, host: host).run()
+    func remove(containers: [String]) async {
+        await withDiscardingTaskGroup { group in
+            for container in containers {
+                group.addTask {
+                    try? await api.stopContainer(container, grace: 3)
+                    try? await api.removeContainer(container, force: true)
+                }
+            }
+        }
     }
 
-    func remove(network: String) async throws {
-        _ = try await docker("network", "rm", network).run()
-    }
+    func remove(network: String) async { try? await api.removeNetwork(network) }
 
     /// Calls `started` with the name of each container that starts, until cancelled.
-    func follow(network: String, started: @escaping @Sendable (String) -> Void, log: String) async throws {
-        try await docker(
-            "events", "--filter", "type=container", "--filter", "event=start", "--format", "{{.Actor.Attributes.name}}"
-        ).follow(log: log, what: "watching the engine", line: started)
+    func follow(started: @escaping @Sendable (String) -> Void) async {
+        await api.followEvents(types: ["container"]) { signal in
+            if case .event(let event) = signal, event.action == "start", let name = event.attributes["name"] {
+                started(name)
+            }
+        }
     }
 
     /// The end of a container's log, for an error message.
-    func log(of container: String) async throws -> String {
-        let outcome = try await docker("logs", "--tail", "12", container).run()
-        return (outcome.output + "\n" + outcome.errors).split(separator: "\n").map { "    " + $0 }.joined(separator: "\n")
+    func log(of container: String) async throws(EngineError) -> String {
+        let text = try await api.logText(of: container, LogSelection(tail: 12), limit: 16 << 10)
+        return text.split(separator: "\n").map { "    " + $0.prefix(300) }.joined(separator: "\n")
     }
 }
 
@@ -100,22 +97,23 @@ extension Engine {
     private static let usualSocket = "/var/run/docker.sock"
 
     /// The engine of DOCKER_HOST, the machine's own, or, as root, a private one that is started now.
-    static func findOrStart(_ state: StateFolder, report: UpReport) async throws -> Engine {
-        if let host = ProcessInfo.processInfo.environment["DOCKER_HOST"], !host.isEmpty {
-            switch try await version(at: host) {
-            case .success(let version): return Engine(host: host, version: version, isPrivate: false)
-            case .failure(let reason):
-                throw UpFailure("no engine answers at DOCKER_HOST=\(host): \(reason)")
+    static func findOrStart(
+        _ state: StateFolder, environment: [String: String], report: UpReport
+    ) async throws -> Engine {
+        if let host = environment["DOCKER_HOST"], !host.isEmpty {
+            do throws(EngineError) {
+                return try await Engine(host: host, isPrivate: false)
+            } catch {
+                throw UpFailure("DOCKER_HOST is \(host), but \(error)")
             }
         }
-        if StateFolder.exists(usualSocket), ChildProgram.find("docker") != nil {
-            let host = "unix://" + usualSocket
-            switch try await version(at: host) {
-            case .success(let version): return Engine(host: host, version: version, isPrivate: false)
-            case .failure(let reason) where !PrivateEngine.isRoot:
-                throw UpFailure(
-                    "the engine at \(usualSocket) refuses: \(reason). Join its group (adduser USER docker), or set DOCKER_HOST")
-            case .failure: break
+        if StateFolder.exists(usualSocket) {
+            do throws(EngineError) {
+                return try await Engine(host: "unix://" + usualSocket, isPrivate: false)
+            } catch where !PrivateEngine.isRoot {
+                throw UpFailure("\(error). Join the engine's group (adduser USER docker), or set DOCKER_HOST")
+            } catch {
+                report(.progress("\(error)"))
             }
         }
         return try await PrivateEngine.start(state, report: report)

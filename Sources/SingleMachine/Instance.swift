@@ -48,12 +48,14 @@ package struct Instance: Sendable {
         let names = InstanceNames(state)
         await end("edge", 20, progress)
         if let words = StateFolder.read(state.record("engine.host"))?.split(separator: " "), let host = words.first {
-            let engine = Engine(host: String(host), version: "", isPrivate: words.count > 1)
-            if let containers = try? await engine.containers(network: names.network, instance: state.instance) {
-                try? await engine.remove(containers: containers)
-                if !containers.isEmpty { progress("\(containers.count) containers") }
+            // An engine that does not answer any more runs nothing of ours either, or is beyond our reach.
+            if let engine = try? await Engine(host: String(host), isPrivate: words.count > 1) {
+                if let containers = try? await engine.containers(network: names.network, instance: state.instance) {
+                    await engine.remove(containers: containers)
+                    if !containers.isEmpty { progress("\(containers.count) containers") }
+                }
+                await engine.remove(network: names.network)
             }
-            try? await engine.remove(network: names.network)
         }
         for (name, patience) in Self.services.dropFirst() { await end(name, patience, progress) }
         if StateFolder.exists(state.record("engine.json")) {

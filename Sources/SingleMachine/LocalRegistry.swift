@@ -65,10 +65,9 @@ struct Registry: Sendable {
         ])
         // YAML is a superset of JSON.
         try StateFolder.write(configuration.text(.pretty), to: state.registry + "/config.yml")
-        let service = try await BackgroundService.start(
+        _ = try await BackgroundService.start(
             "registry", ChildProgram(program: program, arguments: ["serve", state.registry + "/config.yml"]), in: state,
             awaitsLine: false)
-        _ = service
         for _ in 0..<400 {
             if LoopbackPort.answers(port) {
                 return Registry(server: "127.0.0.1:\(port)", user: "hedgerow", password: password, isOurs: true)

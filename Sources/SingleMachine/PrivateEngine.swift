@@ -69,7 +69,7 @@ package enum PrivateEngine {
         try StateFolder.write(undo.text, to: state.record("engine.json"))
         try await makeBridge(undo.bridge, pool)
         try StateFolder.write(configuration(state, undo, pool).text(.pretty), to: state.engine + "/daemon.json")
-        let service = try await BackgroundService.start(
+        _ = try await BackgroundService.start(
             "engine",
             ChildProgram(
                 program: "unshare",
@@ -81,14 +81,13 @@ package enum PrivateEngine {
             in: state, awaitsLine: false)
         let host = "unix://" + state.engineSocket
         // The engine announces itself by nothing but its socket.
-        for _ in 0..<600 {
-            if StateFolder.exists(state.engineSocket), case .success(let version) = try await Engine.version(at: host) {
-                return Engine(host: host, version: version, isPrivate: true)
+        for _ in 0..<1200 {
+            if StateFolder.exists(state.engineSocket), let engine = try? await Engine(host: host, isPrivate: true) {
+                return engine
             }
             guard ProcessRecord(parsing: StateFolder.read(state.record("engine.pid")) ?? "")?.isAlive == true else { break }
-            try await Task.sleep(for: .milliseconds(100))
+            try await Task.sleep(for: .milliseconds(50))
         }
-        _ = service
         let words = StateFolder.tail(state.log("engine"))
         await stop(state)
         throw UpFailure("the private engine did not start; its log is \(state.log("engine"))\n" + words)

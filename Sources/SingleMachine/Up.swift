@@ -93,7 +93,7 @@ package struct Up: Sendable {
         let names = InstanceNames(state)
         let platform = options.platform
         let engine = try await step("Engine", report) {
-            let engine = try await Engine.findOrStart(state, report: report)
+            let engine = try await Engine.findOrStart(state, environment: environment, report: report)
             try instance.record(engine)
             return (engine, "Docker \(engine.version) at \(engine.host)\(engine.isPrivate ? ", started for this run" : "")")
         }
@@ -272,17 +272,14 @@ package struct Up: Sendable {
                 throw UpFailure("the watch for messages ended; its log is \(state.log("monitor"))")
             }
             group.addTask {
-                try await engine.follow(
-                    network: InstanceNames(state).network,
-                    started: { name in
-                        if manifest.modules.contains(name) { report(.progress("started \(name)")) }
-                    }, log: state.log("engine-events"))
-                // The engine's events are for show only.
+                await engine.follow { name in
+                    if manifest.modules.contains(name) { report(.progress("started \(name)")) }
+                }
                 return false
             }
             group.addTask {
                 try await watch.expire(firstWithin: options.platform.isNative ? 180 : 480, nextWithin: 180)
-                throw UpFailure(await reasonForSilence(hub, manifest))
+                throw UpFailure(await reasonForSilence(hub, engine, manifest))
             }
             group.addTask {
                 try await deploy(hub, solution, manifest)
@@ -367,7 +364,7 @@ package struct Up: Sendable {
     }
 
     /// What the device and its modules say, where no message came.
-    private func reasonForSilence(_ hub: RunningHub, _ manifest: Manifest) async -> String {
+    private func reasonForSilence(_ hub: RunningHub, _ engine: Engine, _ manifest: Manifest) async -> String {
         var words = ["no message reached the hub in time"]
         let twin = try? await command(["twin", "show", options.device, "$edgeAgent"], hub.environment).run()
         if let twin, twin.succeeded, let reported = (try? JSONValue(parsing: twin.output))?["properties"]?["reported"] {
@@ -381,12 +378,9 @@ package struct Up: Sendable {
         } else {
             words.append("    the device reported nothing: \(twin?.reason ?? "twin show could not be run")")
         }
-        if let host = StateFolder.read(state.record("engine.host"))?.split(separator: " ").first {
-            let engine = Engine(host: String(host), version: "", isPrivate: false)
-            for module in manifest.modules {
-                guard let log = try? await engine.log(of: module) else { continue }
-                words.append("  log of \(module):\n\(log)")
-            }
+        for module in manifest.modules {
+            guard let log = try? await engine.log(of: module) else { continue }
+            words.append("  log of \(module):\n\(log)")
         }
         words.append("  log of the edge runtime, \(state.log("edge")):\n" + StateFolder.tail(state.log("edge")))
         return words.joined(separator: "\n")
