@@ -17,7 +17,9 @@ struct Hedgerow: AsyncParsableCommand {
             Example: hedgerow up examples/sunshine
             """,
         version: "0.1.0",
+        subcommands: [EngineCommand.self],
         groupedSubcommands: [
+            CommandGroup(name: "The whole story", subcommands: [UpCommand.self, DownCommand.self]),
             CommandGroup(
                 name: "Hub and fleet",
                 subcommands: [
