@@ -29,10 +29,12 @@ let collections = Target.Dependency.product(name: "Collections", package: "swift
 /// A library target of one of the floors that `docs/architecture.md` draws, together with its tests.
 func room(
     _ name: String, _ dependencies: [Target.Dependency] = [], tests: [Target.Dependency] = [],
-    resources: [Resource] = [], testResources: [Resource] = []
+    resources: [Resource] = [], testResources: [Resource] = [], linkerSettings: [LinkerSetting] = []
 ) -> [Target] {
     [
-        .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict),
+        .target(
+            name: name, dependencies: dependencies, resources: resources, swiftSettings: strict,
+            linkerSettings: linkerSettings),
         .testTarget(
             name: "\(name)Tests", dependencies: [.byName(name: name)] + dependencies + tests,
             resources: testResources, swiftSettings: strict),
@@ -123,7 +125,7 @@ let services: [[Target]] = [
         [
             "JSONDocument", "Model", "HubProtocol", "DockerEngine", "ServiceClient", "Telemetry", logging, subprocess,
             system, nioCore,
-        ]),
+        ], linkerSettings: [.linkedLibrary("crypt")]),
 ]
 
 let programs: [Target] = [

@@ -19,7 +19,9 @@ struct AddressPool: Sendable {
     /// A pool that no route of this machine meets.
     ///
     /// - Parameter start: where to begin, so that instances that start at the same time do not choose the same.
-    static func free(startingAt start: Int, routes: String? = StateFolder.read("/proc/net/route")) throws(UpFailure) -> AddressPool {
+    static func free(startingAt start: Int, routes: String? = StateFolder.read("/proc/net/route")) throws(UpFailure)
+        -> AddressPool
+    {
         let taken = (routes ?? "").split(separator: "\n").dropFirst().compactMap(route)
         for range in ranges {
             for offset in 0..<range.count {

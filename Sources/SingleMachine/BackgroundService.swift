@@ -22,7 +22,8 @@ struct BackgroundService: Sendable {
     ///
     /// - Parameter patience: how long to wait for the first line.
     static func start(
-        _ name: String, _ child: ChildProgram, in state: StateFolder, awaitsLine: Bool, patience: Duration = .seconds(60)
+        _ name: String, _ child: ChildProgram, in state: StateFolder, awaitsLine: Bool,
+        patience: Duration = .seconds(60)
     ) async throws -> BackgroundService {
         let log = state.log(name)
         let descriptor: FileDescriptor
@@ -130,7 +131,9 @@ struct ProcessRecord: Sendable {
 
     private static func fields(_ process: pid_t) -> (state: String, startTime: String)? {
         // "pid (name) state … starttime": the name may hold anything, so count from the last parenthesis.
-        guard let line = StateFolder.read("/proc/\(process)/stat"), let end = line.lastIndex(of: ")") else { return nil }
+        guard let line = StateFolder.read("/proc/\(process)/stat"), let end = line.lastIndex(of: ")") else {
+            return nil
+        }
         let fields = line[line.index(after: end)...].split(separator: " ")
         return fields.count > 19 ? (String(fields[0]), String(fields[19])) : nil
     }

@@ -25,7 +25,8 @@ struct ChildProgram: Sendable {
         /// The last line of what the program said about its failure.
         var reason: String {
             let lines = (errors + "\n" + output).split(separator: "\n").filter { !$0.isEmpty }
-            return lines.last(where: { $0.contains(": ") }).map(String.init) ?? lines.last.map(String.init) ?? "no reason given"
+            return lines.last(where: { $0.contains(": ") }).map(String.init) ?? lines.last.map(String.init)
+                ?? "no reason given"
         }
     }
 
@@ -77,9 +78,11 @@ struct ChildProgram: Sendable {
         var options = PlatformOptions()
         options.teardownSequence = [.gracefulShutDown(allowedDurationToNextStep: .seconds(5))]
         return Configuration(
-            executable: program.contains("/") ? .path(FilePath(program)) : .name(program), arguments: Arguments(arguments),
+            executable: program.contains("/") ? .path(FilePath(program)) : .name(program),
+            arguments: Arguments(arguments),
             environment: .inherit.updating(
-                Dictionary(uniqueKeysWithValues: environment.map { (Environment.Key(stringLiteral: $0.key), $0.value) })),
+                Dictionary(uniqueKeysWithValues: environment.map { (Environment.Key(stringLiteral: $0.key), $0.value) })
+            ),
             workingDirectory: folder.map { FilePath($0) }, platformOptions: options)
     }
 

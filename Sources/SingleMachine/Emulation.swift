@@ -39,11 +39,13 @@ enum Emulation {
         }
         let qemu = "/usr/bin/qemu-\(processor.name)-static"
         guard StateFolder.exists(qemu) else {
-            throw UpFailure("\(qemu) is missing, which runs \(platform.name) here; on Debian: apt-get install qemu-user-static")
+            throw UpFailure(
+                "\(qemu) is missing, which runs \(platform.name) here; on Debian: apt-get install qemu-user-static")
         }
         guard PrivateEngine.isRoot else {
             throw UpFailure(
-                "the kernel does not run \(platform.name) programs yet; as root: apt-get install qemu-user-static binfmt-support")
+                "the kernel does not run \(platform.name) programs yet; as root: apt-get install qemu-user-static binfmt-support"
+            )
         }
         let entry = "hedgerow-\(state.instance)-\(processor.name)"
         var undo = entry
@@ -58,7 +60,9 @@ enum Emulation {
         }
         if StateFolder.exists("\(folder)/\(entry)") { return "qemu-\(processor.name)" }
         let zeros = String(repeating: #"\x00"#, count: 8)
-        let magic = #"\x7fELF\x"# + processor.elfClass + #"\x01\x01\x00"# + zeros + #"\x02\x00\x"# + processor.elfMachine + #"\x00"#
+        let magic =
+            #"\x7fELF\x"# + processor.elfClass + #"\x01\x01\x00"# + zeros + #"\x02\x00\x"# + processor.elfMachine
+            + #"\x00"#
         let ones = String(repeating: #"\xff"#, count: 8)
         let mask = String(repeating: #"\xff"#, count: 7) + #"\x00"# + ones + #"\xfe\xff\xff\xff"#
         // F: the kernel opens qemu now, so that it need not be in the containers.
@@ -70,7 +74,8 @@ enum Emulation {
     }
 
     static func undo(_ state: StateFolder) {
-        guard let words = StateFolder.read(state.record("emulation"))?.split(separator: " "), let entry = words.first else { return }
+        guard let words = StateFolder.read(state.record("emulation"))?.split(separator: " "), let entry = words.first
+        else { return }
         if StateFolder.exists("\(folder)/\(entry)") { try? write("-1", to: "\(folder)/\(entry)") }
         // Others may have registered in what we mounted; then it stays busy, and theirs.
         if words.contains("mounted"), StateFolder.exists(folder + "/register") {

@@ -110,7 +110,7 @@ extension Engine {
         if StateFolder.exists(usualSocket) {
             do throws(EngineError) {
                 return try await Engine(host: "unix://" + usualSocket, isPrivate: false)
-            } catch where !PrivateEngine.isRoot {
+            } catch  where !PrivateEngine.isRoot {
                 throw UpFailure("\(error). Join the engine's group (adduser USER docker), or set DOCKER_HOST")
             } catch {
                 report(.progress("\(error)"))

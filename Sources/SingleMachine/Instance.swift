@@ -38,7 +38,8 @@ package struct Instance: Sendable {
 
     /// Records where the engine is, for a later `down`.
     func record(_ engine: Engine) throws(UpFailure) {
-        try StateFolder.write(engine.host + (engine.isPrivate ? " private" : "") + "\n", to: state.record("engine.host"))
+        try StateFolder.write(
+            engine.host + (engine.isPrivate ? " private" : "") + "\n", to: state.record("engine.host"))
     }
 
     /// Ends and removes all that belongs to the instance, and nothing else. Safe to repeat, and after a kill at any step.

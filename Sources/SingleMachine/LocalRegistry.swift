@@ -72,10 +72,14 @@ struct Registry: Sendable {
             if LoopbackPort.answers(port) {
                 return Registry(server: "127.0.0.1:\(port)", user: "hedgerow", password: password, isOurs: true)
             }
-            guard ProcessRecord(parsing: StateFolder.read(state.record("registry.pid")) ?? "")?.isAlive == true else { break }
+            guard ProcessRecord(parsing: StateFolder.read(state.record("registry.pid")) ?? "")?.isAlive == true else {
+                break
+            }
             try await Task.sleep(for: .milliseconds(25))
         }
-        throw UpFailure("the registry did not start; its log is \(state.log("registry"))\n" + StateFolder.tail(state.log("registry")))
+        throw UpFailure(
+            "the registry did not start; its log is \(state.log("registry"))\n"
+                + StateFolder.tail(state.log("registry")))
     }
 
     /// A secret that is made once per state folder.

@@ -25,7 +25,8 @@ package enum PrivateEngine {
 
         var text: String {
             JSONValue.object([
-                "bridge": .string(bridge), "pool": .string(pool), "forwarding": .bool(forwarding), "group": .string(group),
+                "bridge": .string(bridge), "pool": .string(pool), "forwarding": .bool(forwarding),
+                "group": .string(group),
             ]).text()
         }
 
@@ -53,11 +54,13 @@ package enum PrivateEngine {
     static func start(_ state: StateFolder, report: UpReport) async throws -> Engine {
         guard let dockerd = ChildProgram.find("dockerd") else {
             throw UpFailure(
-                "no container engine answers, and none is installed; on Debian: apt-get install docker.io, or set DOCKER_HOST")
+                "no container engine answers, and none is installed; on Debian: apt-get install docker.io, or set DOCKER_HOST"
+            )
         }
         guard isRoot else {
             throw UpFailure(
-                "no container engine answers; start one (systemctl start docker), set DOCKER_HOST, or run as root for a private one")
+                "no container engine answers; start one (systemctl start docker), set DOCKER_HOST, or run as root for a private one"
+            )
         }
         report(.progress("starting \(dockerd)"))
         await stop(state)
@@ -85,7 +88,9 @@ package enum PrivateEngine {
             if StateFolder.exists(state.engineSocket), let engine = try? await Engine(host: host, isPrivate: true) {
                 return engine
             }
-            guard ProcessRecord(parsing: StateFolder.read(state.record("engine.pid")) ?? "")?.isAlive == true else { break }
+            guard ProcessRecord(parsing: StateFolder.read(state.record("engine.pid")) ?? "")?.isAlive == true else {
+                break
+            }
             try await Task.sleep(for: .milliseconds(50))
         }
         let words = StateFolder.tail(state.log("engine"))
@@ -162,13 +167,16 @@ package enum PrivateEngine {
     }
 
     private static func iptables(_ table: String, _ arguments: [String]) -> ChildProgram? {
-        ChildProgram.find("iptables").map { ChildProgram(program: $0, arguments: ["-w", "5", "-t", table] + arguments) }
+        ChildProgram.find("iptables").map {
+            ChildProgram(program: $0, arguments: ["-w", "5", "-t", table] + arguments)
+        }
     }
 
     /// Ends the engine of this state folder, and undoes what it needed of the machine. Also after a kill of either.
     package static func stop(_ state: StateFolder) async {
         if let process = ProcessRecord(parsing: StateFolder.read(state.record("engine.pid")) ?? "") {
-            let namespace = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(process.process)/ns/mnt")
+            let namespace = try? FileManager.default.destinationOfSymbolicLink(
+                atPath: "/proc/\(process.process)/ns/mnt")
             await process.end(patience: .seconds(15))
             if let namespace { await endAll(inMountNamespace: namespace) }
         }
@@ -179,7 +187,8 @@ package enum PrivateEngine {
                 for _ in 0..<2 { _ = try? await iptables(rule.table, rule.delete)?.run() }
             }
             if let ip = try? ip() {
-                for name in [undo.bridge, InstanceNames(state).bridge] where StateFolder.exists("/sys/class/net/\(name)") {
+                for name in [undo.bridge, InstanceNames(state).bridge]
+                where StateFolder.exists("/sys/class/net/\(name)") {
                     _ = try? await ChildProgram(program: ip, arguments: ["link", "delete", name]).run()
                 }
             }
@@ -192,7 +201,9 @@ package enum PrivateEngine {
 
     private static func endAll(inMountNamespace namespace: String) async {
         // The engine's own helpers: they outlive an engine that was killed.
-        guard namespace != (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/mnt")) else { return }
+        guard namespace != (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/mnt")) else {
+            return
+        }
         for _ in 0..<40 {
             let rest = processes().filter {
                 (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\($0)/ns/mnt")) == namespace
@@ -210,7 +221,8 @@ package enum PrivateEngine {
     /// Ends what still runs in the engine's control group, and removes the group.
     private static func endAll(inGroup group: String) async {
         let root = "/sys/fs/cgroup"
-        let hierarchies = [root] + ((try? FileManager.default.contentsOfDirectory(atPath: root)) ?? []).map { "\(root)/\($0)" }
+        let hierarchies =
+            [root] + ((try? FileManager.default.contentsOfDirectory(atPath: root)) ?? []).map { "\(root)/\($0)" }
         for folder in hierarchies.map({ $0 + group }) where StateFolder.exists(folder) {
             for _ in 0..<40 {
                 let groups = below(folder)

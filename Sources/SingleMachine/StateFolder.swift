@@ -46,7 +46,8 @@ package struct StateFolder: Sendable {
     func create() throws(UpFailure) {
         // The sockets of the modules and of the engine lie below; a socket's address holds 107 bytes.
         guard path.utf8.count <= 70 else {
-            throw UpFailure("the state folder \(path) has too long a name for the sockets in it; give a shorter --state")
+            throw UpFailure(
+                "the state folder \(path) has too long a name for the sockets in it; give a shorter --state")
         }
         for folder in [path, path + "/logs", path + "/run"] { try Self.makeFolder(folder) }
     }

@@ -44,7 +44,8 @@ package struct Up: Sendable {
         self.state = state
         self.environment = environment
         self.report = report
-        program = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
+        program =
+            (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
     }
 
     /// Runs the story; returns when it was interrupted after it had come to messages, when as many messages came as were
@@ -95,7 +96,9 @@ package struct Up: Sendable {
         let engine = try await step("Engine", report) {
             let engine = try await Engine.findOrStart(state, environment: environment, report: report)
             try instance.record(engine)
-            return (engine, "Docker \(engine.version) at \(engine.host)\(engine.isPrivate ? ", started for this run" : "")")
+            return (
+                engine, "Docker \(engine.version) at \(engine.host)\(engine.isPrivate ? ", started for this run" : "")"
+            )
         }
         if !platform.isNative {
             try await step("Emulation of \(platform.name)", report) {
@@ -111,7 +114,9 @@ package struct Up: Sendable {
         }
         let hub = try await step("Hub", report) {
             let hub = try await startHub()
-            return (hub, "https \(hub.httpsPort), mqtt \(hub.mqttPort), amqp \(hub.amqpPort) on 127.0.0.1, with its own CA")
+            return (
+                hub, "https \(hub.httpsPort), mqtt \(hub.mqttPort), amqp \(hub.amqpPort) on 127.0.0.1, with its own CA"
+            )
         }
         let edge = try await step("Edge device \(options.device)", report) {
             let gateway = try await engine.network(names.network, bridge: names.bridge, instance: state.instance)
@@ -130,8 +135,10 @@ package struct Up: Sendable {
             return (variables, "built on \(description)")
         }
         try await step("Push", report) {
-            try await command(["push", "--no-build", "--platform", platform.name], variables, folder: solution.templateFolder)
-                .follow(log: state.log("push"), what: "hedgerow push") { report(.progress($0)) }
+            try await command(
+                ["push", "--no-build", "--platform", platform.name], variables, folder: solution.templateFolder
+            )
+            .follow(log: state.log("push"), what: "hedgerow push") { report(.progress($0)) }
             return ((), "to \(registry.server)")
         }
         let manifest = try manifest()
@@ -170,7 +177,8 @@ package struct Up: Sendable {
         guard let https = ports["https"], let mqtt = ports["mqtt"], let amqp = ports["amqp"] else {
             throw UpFailure("the hub said \"\(service.firstLine)\" where its ports were expected")
         }
-        let connection = try await command(["hub", "connection-string", "--data", state.hub]).output("hub connection-string")
+        let connection = try await command(["hub", "connection-string", "--data", state.hub]).output(
+            "hub connection-string")
         let authority = try await command(["hub", "ca", "--data", state.hub]).output("hub ca")
         try StateFolder.write(authority + "\n", to: state.authority, mode: 0o644)
         let variables = [
@@ -298,7 +306,8 @@ package struct Up: Sendable {
         try await step("Deployment", report) {
             try await command(
                 [
-                    "deployment", "create", "deployment-01", "--content", manifest.file, "--target-condition", condition,
+                    "deployment", "create", "deployment-01", "--content", manifest.file, "--target-condition",
+                    condition,
                     "--priority", "0",
                 ], hub.environment
             ).output("deployment create")

@@ -26,6 +26,6 @@ struct Hedgerow: AsyncParsableCommand {
                     LoginCommand.self, DeviceCommand.self, ModuleCommand.self, TwinCommand.self,
                     DeploymentCommand.self, QueryCommand.self, InvokeCommand.self, SendCommand.self,
                     MonitorCommand.self,
-                ])
+                ]),
         ])
 }

@@ -28,7 +28,8 @@ final class StepDisplay: Sendable {
                 rewrite("  … \(state.title): \(line)")
             case .finished(let outcome, let duration):
                 rewrite("")
-                Terminal.note("  \(isTerminal ? "\u{1B}[32m✓\u{1B}[0m" : "✓") \(state.title): \(outcome) (\(seconds(duration)))")
+                Terminal.note(
+                    "  \(isTerminal ? "\u{1B}[32m✓\u{1B}[0m" : "✓") \(state.title): \(outcome) (\(seconds(duration)))")
             case .failed(let duration):
                 rewrite("")
                 Terminal.note("  \(isTerminal ? "\u{1B}[31m✗\u{1B}[0m" : "✗") \(state.title) (\(seconds(duration)))")

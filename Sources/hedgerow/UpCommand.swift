@@ -15,7 +15,8 @@ struct UpCommand: AsyncParsableCommand {
             """)
 
     @Argument(help: "The solution's folder; the working folder if not given.") var folder = "."
-    @Option(name: [.customShort("P"), .long], help: "The platform to build for and to run; this machine's if not given.")
+    @Option(
+        name: [.customShort("P"), .long], help: "The platform to build for and to run; this machine's if not given.")
     var platform: String?
     @Option(help: "The id of the edge device.") var device = "pi"
     @Flag(help: "Return when messages flow and leave everything running; `hedgerow down` ends it.") var detach = false
