@@ -23,6 +23,9 @@ package protocol DeviceBackend: Sendable {
     func closed(_ session: any DeviceSession)
 
     /// The session now listens to exactly these; what waits for it may be delivered.
+    ///
+    /// Called after each SUBSCRIBE and UNSUBSCRIBE (or link), and once right after the peer was told that it is
+    /// connected when `open` returned subscriptions: so this is the one sign to begin delivering.
     func subscriptionsChanged(_ session: any DeviceSession, to subscriptions: Set<DeviceSubscription>)
 
     /// Takes a batch of messages of one sender, in order.
@@ -126,11 +129,6 @@ package struct SessionResumption: Sendable {
         self.isPresent = isPresent
         self.subscriptions = subscriptions
     }
-}
-
-/// What a client can listen to (the filters of hub.md, section 6.2).
-package enum DeviceSubscription: String, Sendable, Hashable, CaseIterable {
-    case twinAnswers, desiredProperties, methods, cloudToDevice, inputs
 }
 
 /// Something for the peer.

@@ -87,3 +87,14 @@ package struct ConnectionString: Sendable, Hashable {
         return parts.joined(separator: ";")
     }
 }
+
+extension ConnectionString: CustomStringConvertible, CustomDebugStringConvertible {
+    /// For logs: without the key.
+    package var description: String {
+        var shown = self
+        shown.sharedAccessKey = ""
+        return shown.text
+    }
+
+    package var debugDescription: String { description }
+}
