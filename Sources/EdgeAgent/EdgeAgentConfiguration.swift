@@ -21,7 +21,7 @@ package struct EdgeAgentConfiguration: Sendable {
     package var gatewayAddress: String?
     /// The folder, as the engine's machine sees it, that holds the `workload.sock` of a module. The folder is mounted
     /// at `/var/run/iotedge` in the module's container, so that the socket may be made anew at any time.
-    package var workloadFolder: @Sendable (_ module: String) -> String
+    package var workloadFolder: @Sendable (_ module: String) async throws -> String
     package var networkName = "azure-iot-edge"
     package var containerNaming = ContainerNaming.module
     /// Where the last good deployment is kept; it must exist.
@@ -40,7 +40,7 @@ package struct EdgeAgentConfiguration: Sendable {
 
     package init(
         deviceID: String, hubHostName: String, gatewayHostName: String, stateFolder: String, engine: EngineEndpoint,
-        workloadFolder: @escaping @Sendable (_ module: String) -> String
+        workloadFolder: @escaping @Sendable (_ module: String) async throws -> String
     ) {
         self.deviceID = deviceID
         self.hubHostName = hubHostName
