@@ -12,8 +12,8 @@ struct Engine: Sendable {
     let api: DockerEngine
 
     static let instanceLabel = "io.hedgerow.instance"
-    /// The label of every container that an edge agent makes.
-    private static let ownerLabel = "net.azure-devices.edge.owner"
+    /// The label with which the edge agent marks containers; its value names hub and device.
+    private static let deviceLabel = "net.hedgerow.edge.device"
 
     /// - Throws: `EngineError` when no engine answers there.
     init(host: String, isPrivate: Bool) async throws(EngineError) {
@@ -49,17 +49,11 @@ struct Engine: Sendable {
         return String(gateway.prefix { $0 != "/" })
     }
 
-    /// The containers of the instance: those that an agent made in its network, and those with its label.
-    func containers(network: String, instance: String) async throws(EngineError) -> [String] {
-        var found = try await api.containers(labels: ["\(Self.instanceLabel)=\(instance)"]).map(\.id)
-        for container in try await api.containers(labels: [Self.ownerLabel]) where !found.contains(container.id) {
-            guard let raw = try? await api.inspectContainer(container.id).raw else { continue }
-            let inNetwork =
-                raw["NetworkSettings"]?["Networks"]?[network] != nil
-                || raw["HostConfig"]?["NetworkMode"]?.string == network
-            if inNetwork { found.append(container.id) }
-        }
-        return found
+    /// The containers that an agent made for this device, running or not.
+    ///
+    /// - Parameter device: hub and device, as in `localhost/pi`.
+    func containers(ofDevice device: String) async throws(EngineError) -> [ContainerSummary] {
+        try await api.containers(labels: ["\(Self.deviceLabel)=\(device)"])
     }
 
     /// Stops and removes containers; an absent one is as good as removed.

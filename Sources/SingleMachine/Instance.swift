@@ -1,3 +1,4 @@
+import DockerEngine
 import FoundationEssentials
 
 #if canImport(Glibc)
@@ -36,10 +37,20 @@ package struct Instance: Sendable {
 
     func forgetForeground() { StateFolder.remove(state.record("up.pid")) }
 
-    /// Records where the engine is, for a later `down`.
-    func record(_ engine: Engine) throws(UpFailure) {
-        try StateFolder.write(
-            engine.host + (engine.isPrivate ? " private" : "") + "\n", to: state.record("engine.host"))
+    /// Records where the engine is and whose containers are ours, for a later `down`.
+    ///
+    /// - Parameter device: hub and device, as in `localhost/pi`.
+    func record(_ engine: Engine, device: String) async throws {
+        let line = engine.host + (engine.isPrivate ? " private" : "") + "\n"
+        try StateFolder.write(line, to: state.record("engine.host"))
+        let strangers = try await engine.containers(ofDevice: device)
+        guard strangers.isEmpty else {
+            let names = strangers.flatMap(\.names).joined(separator: ", ")
+            throw UpFailure(
+                "this engine already runs containers of a device \(device): \(names). End that instance with "
+                    + "`hedgerow down --state DIR`, or give another --device")
+        }
+        try StateFolder.write(device + "\n", to: state.record("device"))
     }
 
     /// Ends and removes all that belongs to the instance, and nothing else. Safe to repeat, and after a kill at any step.
@@ -51,9 +62,11 @@ package struct Instance: Sendable {
         if let words = StateFolder.read(state.record("engine.host"))?.split(separator: " "), let host = words.first {
             // An engine that does not answer any more runs nothing of ours either, or is beyond our reach.
             if let engine = try? await Engine(host: String(host), isPrivate: words.count > 1) {
-                if let containers = try? await engine.containers(network: names.network, instance: state.instance) {
-                    await engine.remove(containers: containers)
-                    if !containers.isEmpty { progress("\(containers.count) containers") }
+                if let device = StateFolder.read(state.record("device")),
+                    let containers = try? await engine.containers(ofDevice: device), !containers.isEmpty
+                {
+                    await engine.remove(containers: containers.map(\.id))
+                    progress("\(containers.count) containers")
                 }
                 await engine.remove(network: names.network)
             }
@@ -63,6 +76,7 @@ package struct Instance: Sendable {
             await PrivateEngine.stop(state)
             progress("engine")
         }
+        StateFolder.remove(state.record("device"))
         StateFolder.remove(state.record("engine.host"))
         Emulation.undo(state)
     }

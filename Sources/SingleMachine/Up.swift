@@ -32,6 +32,9 @@ package struct Up: Sendable {
         }
     }
 
+    /// The hub's host name: one that resolves to the loopback address everywhere.
+    static let hubName = "localhost"
+
     let options: Options
     let state: StateFolder
     let program: String
@@ -95,7 +98,7 @@ package struct Up: Sendable {
         let platform = options.platform
         let engine = try await step("Engine", report) {
             let engine = try await Engine.findOrStart(state, environment: environment, report: report)
-            try instance.record(engine)
+            try await instance.record(engine, device: "\(Self.hubName)/\(options.device)")
             return (
                 engine, "Docker \(engine.version) at \(engine.host)\(engine.isPrivate ? ", started for this run" : "")"
             )
@@ -170,7 +173,7 @@ package struct Up: Sendable {
         let service = try await BackgroundService.start(
             "hub",
             command([
-                "hub", "run", "--data", state.hub, "--hostname", "localhost", "--bind", "127.0.0.1", "--https-port",
+                "hub", "run", "--data", state.hub, "--hostname", Self.hubName, "--bind", "127.0.0.1", "--https-port",
                 usual(443), "--mqtt-port", usual(8883), "--amqp-port", usual(5671),
             ]), in: state, awaitsLine: true)
         let ports = service.ports

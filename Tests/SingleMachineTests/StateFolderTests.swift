@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Glibc
 import Testing
 
 @testable import SingleMachine
@@ -29,8 +30,9 @@ import Testing
             try StateFolder.write("one\n", to: path)
             try StateFolder.write("two\n", to: path)
             #expect(StateFolder.read(path) == "two")
-            let mode = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? NSNumber
-            #expect(mode?.intValue == 0o600)
+            var status = stat()
+            #expect(stat(path, &status) == 0)
+            #expect(status.st_mode & 0o777 == 0o600)
             #expect(!StateFolder.exists(path + ".new"))
         }
     }
