@@ -29,7 +29,9 @@ package struct WorkloadResponder: HTTPResponder {
 
     package func respond(to request: HTTPRequest) async -> HTTPResponse {
         do {
-            return .json(.ok, try await answer(request))
+            let body = try await answer(request)
+            // Certificates are made, everything else is answered (edge-runtime.md, C.3).
+            return .json(request.path.contains("certificate") ? .created : .ok, body)
         } catch let refusal as DaemonRefusal {
             return .json(refusal.status, ["message": .string(refusal.message)])
         } catch {
