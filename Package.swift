@@ -78,7 +78,8 @@ let ports: [[Target]] = [
         ], tests: [nioEmbedded]),
     room(
         "ServiceClient",
-        ["JSONDocument", "Model", "HubProtocol", "Telemetry", logging, asyncHTTPClient, nioCore, nioHTTP1, nioSSL]),
+        ["JSONDocument", "Model", "HubProtocol", "Telemetry", logging, asyncHTTPClient, nioCore, nioHTTP1, nioSSL],
+        tests: ["PKI", "Transport"]),
     room("DockerEngine", ["JSONDocument", "Telemetry", logging, asyncHTTPClient, nioCore, nioHTTP1, nioPosix]),
     room(
         "HubStore", ["JSONDocument", "Model", "QueryLanguage", "HubProtocol", "SQLite", "Telemetry", logging, nioCore]),

@@ -120,7 +120,8 @@ package struct ManagementResponder: HTTPResponder {
             follow: request.parameter("follow") == "true", tail: request.parameter("tail").flatMap(Int.init),
             since: request.parameter("since"), until: request.parameter("until"),
             timestamps: request.parameter("timestamps") == "true")
-        let (stream, continuation) = AsyncStream.makeStream(of: ByteBuffer.self, bufferingPolicy: .bufferingOldest(1024))
+        let (stream, continuation) = AsyncStream.makeStream(
+            of: ByteBuffer.self, bufferingPolicy: .bufferingOldest(1024))
         let task = Task { [engine] in
             try? await engine.logs(of: module.container.id, selection) { continuation.yield($0.bytes) }
             continuation.finish()

@@ -3,9 +3,9 @@ import PKI
 import Transport
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #endif
 
 /// The workload API, one socket a module, each alone in a folder that is mounted into the module's container.
@@ -65,7 +65,8 @@ package actor WorkloadSockets {
     private static func fileName(_ moduleID: String) -> String {
         let name = moduleID.utf8.map { byte -> Character in
             switch byte {
-            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "_"): Character(UnicodeScalar(byte))
+            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "_"):
+                Character(UnicodeScalar(byte))
             default: "~"
             }
         }
@@ -80,9 +81,9 @@ enum ShortSocketPath {
         isolation: isolated (any Actor)? = #isolation, folder: String, _ body: (String) async throws -> Result
     ) async throws -> Result {
         guard folder.utf8.count > 80 else { return try await body(folder) }
-        let descriptor = Glibc.open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC)
+        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw FileError("open", path: folder, code: errno) }
-        defer { Glibc.close(descriptor) }
+        defer { close(descriptor) }
         return try await body("/proc/self/fd/\(descriptor)")
     }
 }

@@ -1,0 +1,123 @@
+import FoundationEssentials
+import HubProtocol
+import JSONDocument
+import NIOCore
+import NIOHTTP1
+import Testing
+import Transport
+
+@testable import Dashboard
+
+/// A hub that knows one policy and one device; it checks tokens as the real one does.
+private struct OneDeviceHub: HTTPResponder {
+    static let key = Data("0123456789abcdef0123456789abcdef".utf8).base64EncodedString()
+
+    func respond(to request: HTTPRequest) async -> HTTPResponse {
+        guard let token = try? SASToken(parsing: request.headers.first(name: "authorization") ?? ""),
+            token.policy == "iothubowner", let key = Data(base64Encoded: Self.key), token.isSigned(with: key)
+        else { return HTTPResponse(status: .unauthorized) }
+        switch request.path {
+        case ["statistics", "service"]: return json(["connectedDeviceCount": 1])
+        case ["devices", "query"]:
+            let query = (try? JSONValue(parsing: request.body.readableBytesView))?["query"]?.string ?? ""
+            if query.contains("COUNT") { return json([["n": 1]]) }
+            if query.contains("WHERE nonsense") {
+                return json(["Message": "ErrorCode:ArgumentInvalid;line 1, column 29: no condition"], .badRequest)
+            }
+            return json([["deviceId": "<script>pi", "connectionState": "Connected", "status": "enabled"]])
+        case ["configurations"]: return json([])
+        default: return json(["Message": "ErrorCode:DeviceNotFound;there is no such device"], .notFound)
+        }
+    }
+
+    private func json(_ body: JSONValue, _ status: HTTPResponseStatus = .ok) -> HTTPResponse {
+        HTTPResponse(status: status, body: .bytes(ByteBuffer(bytes: body.bytes())))
+    }
+}
+
+@Suite struct DashboardResponderTests {
+    let dashboard = DashboardResponder(
+        DashboardHub(hostName: "hub.lan", service: OneDeviceHub(), changes: { AsyncStream { $0.finish() } }),
+        now: { Date(timeIntervalSince1970: 1_800_000_000) })
+
+    private func get(
+        _ path: String..., query: [(name: String, value: String)] = [], cookie: String? = nil
+    ) async throws -> HTTPResponse {
+        var headers = HTTPHeaders()
+        if let cookie { headers.add(name: "cookie", value: cookie) }
+        return try #require(
+            await dashboard.respond(
+                to: HTTPRequest(method: .GET, target: "/", path: path, query: query, headers: headers)))
+    }
+
+    private func post(_ path: [String], _ form: String, cookie: String? = nil) async throws -> HTTPResponse {
+        var headers = HTTPHeaders()
+        if let cookie { headers.add(name: "cookie", value: cookie) }
+        return try #require(
+            await dashboard.respond(
+                to: HTTPRequest(
+                    method: .POST, target: "/", path: path, headers: headers, body: ByteBuffer(string: form))))
+    }
+
+    private func signIn() async throws -> String {
+        let key = PercentCoding.encoded(OneDeviceHub.key)
+        let response = try await post(["ui", "sign-in"], "username=iothubowner&password=\(key)")
+        let cookie = try #require(response.headers.first(name: "set-cookie"))
+        #expect(response.status == .seeOther)
+        #expect(cookie.contains("HttpOnly") && cookie.contains("Secure") && cookie.contains("SameSite=Strict"))
+        return String(cookie.prefix { $0 != ";" })
+    }
+
+    private func text(_ response: HTTPResponse) -> String {
+        guard case .bytes(let buffer) = response.body else { return "" }
+        return String(decoding: buffer.readableBytesView, as: UTF8.self)
+    }
+
+    @Test func `Without a session there is one form with username and password`() async throws {
+        let page = text(try await get())
+        #expect(page.matches(of: /<form/).count == 1)
+        #expect(page.contains("name=\"username\"") && page.contains("name=\"password\""))
+        #expect(try await get("ui", "deployments").headers.first(name: "location") == "/ui/sign-in")
+    }
+
+    @Test func `The key of a policy signs in and the fleet comes up, with names that cannot become markup`()
+        async throws
+    {
+        let cookie = try await signIn()
+        let response = try await get(cookie: cookie)
+        #expect(response.headers.first(name: "content-security-policy")?.contains("default-src 'none'") == true)
+        #expect(text(response).contains("&lt;script&gt;pi"))
+        #expect(!text(response).contains("<script>pi"))
+    }
+
+    @Test func `A wrong key stays outside and is told so`() async throws {
+        let response = try await post(["ui", "sign-in"], "username=iothubowner&password=AAAA")
+        #expect(response.status == .unauthorized)
+        #expect(text(response).contains("do not belong together"))
+    }
+
+    @Test func `A form that this session did not make does nothing`() async throws {
+        let cookie = try await signIn()
+        let response = try await post(["ui", "devices", "pi", "method"], "method=reboot&token=guess", cookie: cookie)
+        #expect(response.status == .forbidden)
+    }
+
+    @Test func `Signing out ends the session`() async throws {
+        let cookie = try await signIn()
+        let page = text(try await get(cookie: cookie))
+        let token = try #require(page.firstMatch(of: /name="token" value="([^"]+)"/)?.output.1)
+        _ = try await post(["ui", "sign-out"], "token=\(token)", cookie: cookie)
+        #expect(text(try await get(cookie: cookie)).contains("name=\"password\""))
+    }
+
+    @Test func `A filter that the hub refuses shows the reason and the position`() async throws {
+        let cookie = try await signIn()
+        let page = text(try await get(query: [(name: "where", value: "nonsense")], cookie: cookie))
+        #expect(page.contains("line 1, column 29"))
+    }
+
+    @Test func `Paths of the service interface are left to it`() async throws {
+        let request = HTTPRequest(method: .GET, target: "/devices", path: ["devices"])
+        #expect(await dashboard.respond(to: request) == nil)
+    }
+}
