@@ -70,7 +70,7 @@ package final class MessageStore: Sendable {
     ///   - onDamage: told, in words, when the file was damaged and a new one was begun.
     package init(
         folder: String, clock: StoreClock, options: Options = Options(),
-        onLoss: @escaping @Sendable (MessageLoss) -> Void = { _ in }, onDamage: (String) -> Void = { _ in }
+        onLoss: @escaping @Sendable (MessageLoss) -> Void = { _ in }, onDamage: @Sendable (String) -> Void = { _ in }
     ) throws(EdgeStoreError) {
         try StoreFile.makeFolder(folder)
         self.options = options

@@ -38,7 +38,7 @@ package final class StateStore: Sendable {
     private let database: Mutex<StateTables?>
 
     /// Opens the store in a folder, which is made with mode 0700 unless it is there. Blocks for a few milliseconds.
-    package init(folder: String, onDamage: (String) -> Void = { _ in }) throws(EdgeStoreError) {
+    package init(folder: String, onDamage: @Sendable (String) -> Void = { _ in }) throws(EdgeStoreError) {
         try StoreFile.makeFolder(folder)
         let database = try StateTables(path: folder + "/state.db", onDamage: onDamage)
         self.database = Mutex(database)
@@ -202,7 +202,7 @@ package final class StateStore: Sendable {
 private struct StateTables {
     let database: SQLiteDatabase
 
-    init(path: String, onDamage: (String) -> Void) throws(EdgeStoreError) {
+    init(path: String, onDamage: @Sendable (String) -> Void) throws(EdgeStoreError) {
         database = try StoreFile.open(path, onDamage: onDamage) { database in
             try database.execute(
                 """

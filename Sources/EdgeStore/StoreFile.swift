@@ -21,7 +21,7 @@ enum StoreFile {
     /// A damaged file is set aside under the name `….damaged` and a new one begun: a device that does not start
     /// serves nobody.
     static func open(
-        _ path: String, onDamage: (String) -> Void, prepare: (SQLiteDatabase) throws -> Void
+        _ path: String, onDamage: @Sendable (String) -> Void, prepare: (SQLiteDatabase) throws -> Void
     ) throws(EdgeStoreError) -> SQLiteDatabase {
         do {
             return try openOnce(path, prepare: prepare)

@@ -68,4 +68,10 @@ package struct MessageLoss: Sendable, Hashable {
     package let queue: QueueName
     package let reason: Reason
     package let count: Int
+
+    package init(queue: QueueName, reason: Reason, count: Int) {
+        self.queue = queue
+        self.reason = reason
+        self.count = count
+    }
 }

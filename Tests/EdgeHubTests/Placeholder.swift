@@ -1,1 +1,1 @@
-// Replaced by the first test of this room.
+// Replaced by the first file of this room.

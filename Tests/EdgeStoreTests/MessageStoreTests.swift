@@ -188,9 +188,9 @@ private let on = QueueName.input(of: lamp, name: "on")
         }
         #expect(stored == 200)
         let before = try await read(store).count
-        await #expect(throws: EdgeStoreError.self) {
-            for _ in 0..<200 { try await append(store, [message("less", priority: 9, padding: 8_000)]) }
-        }
+        for number in 0..<100 { try? await append(store, [message("\(number)", priority: 9, padding: 8_000)]) }
+        let large = (0..<20).map { message("large \($0)", priority: 9, padding: 8_000) }
+        await #expect(throws: EdgeStoreError.full(quota: options.quota)) { try await append(store, large) }
         #expect(try await read(store).filter { $0.priority == 8 }.count == before)
         await store.close()
     }

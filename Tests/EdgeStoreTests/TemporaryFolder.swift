@@ -29,7 +29,9 @@ final class TemporaryFolder: Sendable {
 final class VirtualTime: Sendable {
     private let milliseconds = Mutex((wall: Int64(1_800_000_000_000), monotonic: Int64(0)))
 
-    func pass(seconds: Int64) { milliseconds.withLock { ($0.wall, $0.monotonic) = ($0.wall + seconds * 1_000, $0.monotonic + seconds * 1_000) } }
+    func pass(seconds: Int64) {
+        milliseconds.withLock { ($0.wall, $0.monotonic) = ($0.wall + seconds * 1_000, $0.monotonic + seconds * 1_000) }
+    }
     func jump(seconds: Int64) { milliseconds.withLock { $0.wall += seconds * 1_000 } }
 
     var clock: StoreClock {
