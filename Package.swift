@@ -137,7 +137,7 @@ let programs: [Target] = [
         dependencies: [
             "Terminal", "JSONDocument", "TOMLDocument", "Model", "HubProtocol", "EdgeDaemon", "EdgeAgent", "EdgeHub",
             "EdgeStore", "DockerEngine", "DeviceClient", "DeviceGateway", "ServiceClient", "PKI", "Transport",
-            "Telemetry", logging, arguments, nioCore, nioPosix,
+            "Telemetry", "ModuleReconciling", logging, arguments, subprocess, nioCore, nioPosix,
         ], swiftSettings: strict),
     .executableTarget(
         name: "hedgerow",

@@ -27,6 +27,9 @@ package enum Terminal {
     /// Writes a line of the result; it has left the process when this returns.
     package static func result(_ line: String) { write(line + "\n", to: STDOUT_FILENO) }
 
+    /// Writes bytes of the result as they are.
+    package static func output(_ bytes: [UInt8]) { bytes.withUnsafeBytes { write($0, to: STDOUT_FILENO) } }
+
     /// Writes a line for the person who watches.
     package static func note(_ line: String) { write(line + "\n", to: STDERR_FILENO) }
 
@@ -42,15 +45,17 @@ package enum Terminal {
 
     private static func write(_ text: String, to descriptor: Int32) {
         var text = text
-        text.withUTF8 { bytes in
-            var rest = UnsafeRawBufferPointer(bytes)
-            while !rest.isEmpty {
-                let count = systemWrite(descriptor, rest)
-                if count < 0, errno == EINTR || errno == EAGAIN { continue }
-                // A reader that has left, as `head` does, wants nothing more.
-                guard count > 0 else { return }
-                rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-            }
+        text.withUTF8 { write(UnsafeRawBufferPointer($0), to: descriptor) }
+    }
+
+    private static func write(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) {
+        var rest = bytes
+        while !rest.isEmpty {
+            let count = systemWrite(descriptor, rest)
+            if count < 0, errno == EINTR || errno == EAGAIN { continue }
+            // A reader that has left, as `head` does, wants nothing more.
+            guard count > 0 else { return }
+            rest = UnsafeRawBufferPointer(rebasing: rest[count...])
         }
     }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import EdgeCommands
 import Terminal
 
 @main
@@ -27,5 +28,6 @@ struct Hedgerow: AsyncParsableCommand {
                     DeploymentCommand.self, QueryCommand.self, InvokeCommand.self, SendCommand.self,
                     MonitorCommand.self,
                 ]),
+            CommandGroup(name: "Device", subcommands: [EdgeCommand.self]),
         ])
 }
