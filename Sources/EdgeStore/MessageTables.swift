@@ -232,20 +232,25 @@ struct MessageTables {
         // A little more than needed, so that a full store does not come here for each batch.
         let target = max(0, quota - needed - quota / 64)
         for priority in Set(levels.map(\.priority)).filter({ $0 >= own }).sorted(by: >) {
-            while try usedBytes() > target, try dropOldest(of: priority, &losses) {}
+            var used = try usedBytes()
+            while used > target, try dropOldest(of: priority, freeing: used - target, &losses) {
+                used = try usedBytes()
+            }
         }
         return try usedBytes() + needed <= quota
     }
 
     /// Drops some of the oldest messages of that priority; false when none is left.
-    private mutating func dropOldest(of priority: Int, _ losses: inout [MessageLoss]) throws -> Bool {
+    private mutating func dropOldest(
+        of priority: Int, freeing bytes: Int, _ losses: inout [MessageLoss]
+    ) throws -> Bool {
         var oldest: (level: Level, sequence: Int64)?
         for level in levels where level.priority == priority {
             guard let head = try head(of: level) else { continue }
             if oldest.map({ head.sequence < $0.sequence }) ?? true { oldest = (level, head.sequence) }
         }
         guard let oldest else { return false }
-        return try drop(from: oldest.level, limit: 64, expiredAt: nil, .displaced, &losses) > 0
+        return try drop(from: oldest.level, limit: 64, bytes: bytes, expiredAt: nil, .displaced, &losses) > 0
     }
 
     private func head(of level: Level) throws -> (sequence: Int64, expires: Int64)? {
@@ -256,22 +261,29 @@ struct MessageTables {
     }
 
     private mutating func drop(
-        from level: Level, limit: Int, expiredAt now: Int64?, _ reason: MessageLoss.Reason,
-        _ losses: inout [MessageLoss]
+        from level: Level, limit: Int, bytes: Int = .max, expiredAt now: Int64?,
+        _ reason: MessageLoss.Reason, _ losses: inout [MessageLoss]
     ) throws -> Int {
         let rows = try database.rows(
             """
-            SELECT w.sequence, w.expires, m.copies FROM waiting w JOIN messages m ON m.sequence = w.sequence
+            SELECT w.sequence, w.expires, m.copies, length(m.properties) + length(m.body)
+            FROM waiting w JOIN messages m ON m.sequence = w.sequence
             WHERE w.queue = ? AND w.priority = ? ORDER BY w.sequence LIMIT ?
             """, .integer(level.queue), .int(level.priority), .int(limit)
-        ) { (sequence: $0.int64(0), expires: $0.int64(1), copies: $0.int(2)) }
+        ) { (sequence: $0.int64(0), expires: $0.int64(1), copies: $0.int(2), size: $0.int(3)) }
         // From the head to the first that still lives: within a queue the age decides.
         let dropped = now.map { now in rows.prefix { $0.expires <= now } } ?? rows[...]
-        for row in dropped { try remove(level, sequence: row.sequence, copies: row.copies) }
-        if !dropped.isEmpty, let name = nameOfID[level.queue].flatMap(QueueName.init(text:)) {
-            losses.append(MessageLoss(queue: name, reason: reason, count: dropped.count))
+        var count = 0
+        var freed = 0
+        for row in dropped where freed < bytes {
+            try remove(level, sequence: row.sequence, copies: row.copies)
+            freed += row.size
+            count += 1
         }
-        return dropped.count
+        if count > 0, let name = nameOfID[level.queue].flatMap(QueueName.init(text:)) {
+            losses.append(MessageLoss(queue: name, reason: reason, count: count))
+        }
+        return count
     }
 
     // MARK: Time to live
