@@ -77,7 +77,7 @@ package enum PrivateEngine {
             ChildProgram(
                 program: "unshare",
                 arguments: [
-                    "--mount", "--propagation", "slave", "sh", "-euc", namespaceScript, "sh", dockerd,
+                    "--mount", "--propagation", "unchanged", "sh", "-euc", namespaceScript, "sh", dockerd,
                     state.engine + "/daemon.json",
                 ],
                 environment: ["PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]),
@@ -100,6 +100,7 @@ package enum PrivateEngine {
 
     /// Runs in the new mount namespace, then becomes the engine. $1 the engine, $2 its configuration.
     private static let namespaceScript = """
+        mount --make-rslave / 2> /dev/null || true
         resolver=$(cat /etc/resolv.conf 2> /dev/null || true)
         mount -t tmpfs -o mode=755 hedgerow /run
         mkdir -p /run/hedgerow/etc /run/hedgerow/work /run/hedgerow/opt

@@ -1,0 +1,99 @@
+import Foundation
+import Subprocess
+import SystemPackage
+import Testing
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// The program as it was built beside the tests, run as a person would run it.
+struct ProgramUnderTest: Sendable {
+    static let path: String = {
+        let tests = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
+        return tests.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+            + "/hedgerow"
+    }()
+
+    /// The root of the project.
+    static let project: String = {
+        #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(3).joined(separator: "/")
+    }()
+
+    struct Outcome: Sendable {
+        let status: TerminationStatus
+        let output: String
+        let errors: String
+
+        var succeeded: Bool { status.isSuccess }
+        var lines: [String] { output.split(separator: "\n").map(String.init) }
+    }
+
+    /// Runs a command to its end, without input and without a terminal.
+    static func run(
+        _ arguments: String..., environment: [String: String?] = [:], folder: String? = nil,
+        within limit: Duration = .seconds(120)
+    ) async throws -> Outcome {
+        var options = PlatformOptions()
+        options.teardownSequence = [.gracefulShutDown(allowedDurationToNextStep: .seconds(30))]
+        let configuration = Configuration(
+            executable: .path(FilePath(path)), arguments: Arguments(arguments),
+            environment: .inherit.updating(
+                Dictionary(uniqueKeysWithValues: environment.map { (Environment.Key(stringLiteral: $0.key), $0.value) })
+            ),
+            workingDirectory: folder.map { FilePath($0) }, platformOptions: options)
+        return try await withThrowingTaskGroup(of: Outcome?.self) { group in
+            group.addTask {
+                let result = try await Subprocess.run(
+                    configuration, output: .string(limit: 16 << 20), error: .string(limit: 16 << 20))
+                return Outcome(
+                    status: result.terminationStatus, output: result.standardOutput, errors: result.standardError)
+            }
+            group.addTask {
+                try await Task.sleep(for: limit)
+                return nil
+            }
+            defer { group.cancelAll() }
+            guard let first = try await group.next(), let outcome = first else {
+                throw TimedOut(command: arguments.joined(separator: " "), limit: limit)
+            }
+            return outcome
+        }
+    }
+
+    struct TimedOut: Error, CustomStringConvertible {
+        let command: String
+        let limit: Duration
+        var description: String { "hedgerow \(command) was not done within \(limit)" }
+    }
+}
+
+/// What this machine has for the tests that need more than the program.
+enum Machine {
+    static let isRoot = geteuid() == 0
+
+    /// Whether an engine answers, or can be started.
+    static let hasEngine: Bool = {
+        if let host = ProcessInfo.processInfo.environment["DOCKER_HOST"], !host.isEmpty { return true }
+        return access("/var/run/docker.sock", W_OK) == 0 || (isRoot && found("dockerd"))
+    }()
+
+    static let hasRegistry = found("docker-registry")
+
+    /// Whether the sample can be built without pulling anything.
+    static func hasBase(_ platform: String) -> Bool {
+        let environment = ProcessInfo.processInfo.environment
+        let cache = environment["XDG_CACHE_HOME"] ?? (environment["HOME"] ?? "/root") + "/.cache"
+        let files = (try? FileManager.default.contentsOfDirectory(atPath: cache + "/hedgerow/base")) ?? []
+        return files.contains { $0.hasPrefix("python-\(platform)-") && $0.hasSuffix(".tar") }
+    }
+
+    static let runsSample = hasEngine && hasRegistry && hasBase("amd64")
+    static let runsSampleOnARM = hasEngine && hasRegistry && hasBase("arm32v7") && isRoot
+
+    private static func found(_ program: String) -> Bool {
+        ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin"].contains {
+            access("\($0)/\(program)", X_OK) == 0
+        }
+    }
+}
