@@ -1,5 +1,6 @@
 import Foundation
 import JSONDocument
+import Subprocess
 import Testing
 
 /// `hedgerow up` and `down` on the sample: one after another, since the names of the sample's modules are the engine's.
