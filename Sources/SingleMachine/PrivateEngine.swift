@@ -11,7 +11,7 @@ import JSONDocument
 /// put elsewhere vanishes with it.
 ///
 /// The engine runs in a mount namespace of its own, where /run is empty memory, so that its sockets and mounts never
-/// show on the machine. It makes no firewall rules; the three that it needs are ours, and name our addresses only, so
+/// show on the machine. It makes no firewall rules; the few that it needs are ours, and name our addresses only, so
 /// that they can be taken away again and never touch those of another engine.
 package enum PrivateEngine {
     static var isRoot: Bool { geteuid() == 0 }
@@ -159,10 +159,13 @@ package enum PrivateEngine {
         return ip
     }
 
-    /// Lets containers out: accepted when forwarded, with this machine's address where they leave it. Without iptables
-    /// they reach this machine and each other all the same.
+    /// Lets containers out, and to this machine's addresses in their networks: accepted whatever the machine's policy
+    /// is, and with this machine's address where they leave it.
     private static func rules(_ pool: String) -> [(table: String, add: [String], delete: [String])] {
-        let filter = [["FORWARD", "-s", pool, "-j", "ACCEPT"], ["FORWARD", "-d", pool, "-j", "ACCEPT"]]
+        let filter = [
+            ["FORWARD", "-s", pool, "-j", "ACCEPT"], ["FORWARD", "-d", pool, "-j", "ACCEPT"],
+            ["INPUT", "-s", pool, "-d", pool, "-j", "ACCEPT"],
+        ]
         let nat = ["POSTROUTING", "-s", pool, "!", "-d", pool, "-j", "MASQUERADE"]
         return filter.map { ("filter", ["-I"] + $0, ["-D"] + $0) } + [("nat", ["-A"] + nat, ["-D"] + nat)]
     }

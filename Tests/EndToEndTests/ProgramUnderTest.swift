@@ -80,6 +80,10 @@ enum Machine {
 
     static let hasRegistry = found("docker-registry")
 
+    /// For a test that is to find no engine, where one can be started instead.
+    static let withoutEngine: [String: String?] =
+        isRoot && found("dockerd") && access("/var/run/docker.sock", F_OK) != 0 ? ["DOCKER_HOST": nil] : [:]
+
     /// Whether the sample can be built without pulling anything.
     static func hasBase(_ platform: String) -> Bool {
         let environment = ProcessInfo.processInfo.environment

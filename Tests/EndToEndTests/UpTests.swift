@@ -51,7 +51,8 @@ import Testing
         try await withState { state in
             let before = Traces(of: state)
             let up = try await ProgramUnderTest.run(
-                "up", sample, "--state", state, "--exit-after-messages", "3", within: .seconds(300))
+                "up", sample, "--state", state, "--exit-after-messages", "3",
+                environment: Machine.withoutEngine, within: .seconds(300))
             #expect(up.succeeded, "\(up.errors)")
             #expect(up.lines.count == 3, "\(up.output)")
             #expect(up.lines.allSatisfy { $0.contains("pi/SunshineDownloader") && $0.contains("__messageType=") })
@@ -59,7 +60,8 @@ import Testing
             let records = (try? FileManager.default.contentsOfDirectory(atPath: state + "/run")) ?? []
             #expect(records.isEmpty)
             let again = try await ProgramUnderTest.run(
-                "up", sample, "--state", state, "--exit-after-messages", "1", within: .seconds(300))
+                "up", sample, "--state", state, "--exit-after-messages", "1",
+                environment: Machine.withoutEngine, within: .seconds(300))
             #expect(again.succeeded, "\(again.errors)")
             #expect(Traces(of: state) == before)
         }
