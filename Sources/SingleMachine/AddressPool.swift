@@ -7,6 +7,31 @@ struct AddressPool: Sendable {
     var bridge: String { "\(text(base + 1))/24" }
     var networks: String { "\(text(base + 2048))/21" }
 
+    init(base: UInt32) { self.base = base }
+
+    /// Reads what ``all`` gave.
+    init?(parsing text: String) {
+        let parts = text.split(separator: "/")
+        guard parts.count == 2, parts[1] == "20", let base = Self.number(parts[0]) else { return nil }
+        self.base = base
+    }
+
+    /// - Parameter address: as four decimal numbers.
+    func contains(_ address: String) -> Bool {
+        Self.number(address[...]).map { $0 & 0xFFFF_F000 == base } ?? false
+    }
+
+    private static func number(_ text: Substring) -> UInt32? {
+        let bytes = text.split(separator: ".", omittingEmptySubsequences: false).map { UInt8($0) }
+        guard bytes.count == 4 else { return nil }
+        var result: UInt32 = 0
+        for byte in bytes {
+            guard let byte else { return nil }
+            result = result << 8 | UInt32(byte)
+        }
+        return result
+    }
+
     private func text(_ address: UInt32) -> String {
         [24, 16, 8, 0].map { String(address >> UInt32($0) & 255) }.joined(separator: ".")
     }

@@ -85,6 +85,7 @@ package enum PrivateEngine {
         let host = "unix://" + state.engineSocket
         // The engine announces itself by nothing but its socket.
         for _ in 0..<1200 {
+            recordNamespace(state)
             if StateFolder.exists(state.engineSocket), let engine = try? await Engine(host: host, isPrivate: true) {
                 return engine
             }
@@ -179,10 +180,10 @@ package enum PrivateEngine {
     /// Ends the engine of this state folder, and undoes what it needed of the machine. Also after a kill of either.
     package static func stop(_ state: StateFolder) async {
         if let process = ProcessRecord(parsing: StateFolder.read(state.record("engine.pid")) ?? "") {
-            let namespace = try? FileManager.default.destinationOfSymbolicLink(
-                atPath: "/proc/\(process.process)/ns/mnt")
             await process.end(patience: .seconds(15))
-            if let namespace { await endAll(inMountNamespace: namespace) }
+        }
+        if let namespace = StateFolder.read(state.record("engine.namespace")) {
+            await endAll(inMountNamespace: namespace)
         }
         if let undo = Undo(parsing: StateFolder.read(state.record("engine.json")) ?? "") {
             await endAll(inGroup: undo.group)
@@ -190,28 +191,51 @@ package enum PrivateEngine {
                 // Twice at most: an `up` that was killed half-way may have left one behind.
                 for _ in 0..<2 { _ = try? await iptables(rule.table, rule.delete)?.run() }
             }
-            if let ip = try? ip() {
-                for name in [undo.bridge, InstanceNames(state).bridge]
-                where StateFolder.exists("/sys/class/net/\(name)") {
-                    _ = try? await ChildProgram(program: ip, arguments: ["link", "delete", name]).run()
-                }
-            }
+            await removeBridges(undo)
             if undo.forwarding { setForwarding(false) }
         }
         StateFolder.remove(state.engineSocket)
         StateFolder.remove(state.record("engine.json"))
         StateFolder.remove(state.record("engine.pid"))
+        StateFolder.remove(state.record("engine.namespace"))
+    }
+
+    /// Writes down the engine's mount namespace once it has one: its helpers can be told by it when the engine is dead.
+    private static func recordNamespace(_ state: StateFolder) {
+        let file = state.record("engine.namespace")
+        guard !StateFolder.exists(file),
+            let process = ProcessRecord(parsing: StateFolder.read(state.record("engine.pid")) ?? ""),
+            let namespace = namespace(of: "\(process.process)"), namespace != self.namespace(of: "self")
+        else { return }
+        try? StateFolder.write(namespace + "\n", to: file)
+    }
+
+    private static func namespace(of process: String) -> String? {
+        try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(process)/ns/mnt")
+    }
+
+    /// Removes the engine's bridge, and those of networks that were not removed before the engine ended.
+    private static func removeBridges(_ undo: Undo) async {
+        guard let ip = try? ip(), let pool = AddressPool(parsing: undo.pool) else { return }
+        let addresses = (try? await ChildProgram(program: ip, arguments: ["-o", "-4", "address"]).run())?.output ?? ""
+        for line in addresses.split(separator: "\n") {
+            // 7: br-1a2b inet 10.128.8.1/24 …
+            let words = line.split(separator: " ")
+            guard words.count > 3, let address = words[3].split(separator: "/").first, pool.contains(String(address)),
+                StateFolder.exists("/sys/class/net/\(words[1])/bridge")
+            else { continue }
+            _ = try? await ChildProgram(program: ip, arguments: ["link", "delete", String(words[1])]).run()
+        }
+        if StateFolder.exists("/sys/class/net/\(undo.bridge)") {
+            _ = try? await ChildProgram(program: ip, arguments: ["link", "delete", undo.bridge]).run()
+        }
     }
 
     private static func endAll(inMountNamespace namespace: String) async {
         // The engine's own helpers: they outlive an engine that was killed.
-        guard namespace != (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/mnt")) else {
-            return
-        }
+        guard namespace != self.namespace(of: "self") else { return }
         for _ in 0..<40 {
-            let rest = processes().filter {
-                (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\($0)/ns/mnt")) == namespace
-            }
+            let rest = processes().filter { self.namespace(of: "\($0)") == namespace }
             if rest.isEmpty { return }
             for process in rest { kill(process, SIGKILL) }
             try? await Task.sleep(for: .milliseconds(25))

@@ -126,26 +126,45 @@ package struct Up: Sendable {
             let edge = try await startEdge(hub, engine, names, gateway)
             return (edge, "registered and running; modules reach it at \(gateway):8883")
         }
-        let variables = try await step("Images for \(platform.name)", report) {
+        var variables = registry.environment
+        variables["DOCKER_HOST"] = engine.host
+        variables["BUILD_BUILDID"] = environment["BUILD_BUILDID"] ?? solution.variable("BUILD_BUILDID") ?? "local"
+        let withoutBase = variables
+        let building = try await step("Images for \(platform.name)", report) {
             let (base, description) = try await BaseImage.prepare(platform, engine, environment)
-            let variables = registry.environment.merging(base) { $1 }.merging([
-                "DOCKER_HOST": engine.host,
-                "BUILD_BUILDID": environment["BUILD_BUILDID"] ?? solution.variable("BUILD_BUILDID") ?? "local",
-                "CONFIG_OUTPUT_DIR": state.deployment,
-            ]) { $1 }
-            try await command(["build", "--platform", platform.name], variables, folder: solution.templateFolder)
+            let building = withoutBase.merging(base) { $1 }
+            try writeEnvironment(hub.environment.merging(building) { $1 })
+            try await solutionCommand(["build", "--platform", platform.name], building, solution)
                 .follow(log: state.log("build"), what: "hedgerow build") { report(.progress($0)) }
-            return (variables, "built on \(description)")
+            return (building, "built on \(description)")
         }
         try await step("Push", report) {
-            try await command(
-                ["push", "--no-build", "--platform", platform.name], variables, folder: solution.templateFolder
-            )
-            .follow(log: state.log("push"), what: "hedgerow push") { report(.progress($0)) }
+            try await solutionCommand(["push", "--no-build", "--platform", platform.name], building, solution)
+                .follow(log: state.log("push"), what: "hedgerow push") { report(.progress($0)) }
             return ((), "to \(registry.server)")
         }
         let manifest = try manifest()
         try await show(hub, edge, engine, solution, manifest)
+    }
+
+    /// Writes the variables for the commands that a person types in another terminal.
+    private func writeEnvironment(_ variables: [String: String?]) throws(UpFailure) {
+        let lines = variables.sorted { $0.key < $1.key }.compactMap { name, value in
+            value.map { "export \(name)=\(shellQuoted($0))\n" }
+        }
+        try StateFolder.write(lines.joined(), to: state.environmentFile)
+    }
+
+    private func shellQuoted(_ text: String) -> String {
+        "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: #"'\''"#) + "'"
+    }
+
+    /// A command of the dev tool. What it writes goes to the state folder: the solution stays as it is.
+    private func solutionCommand(
+        _ arguments: [String], _ variables: [String: String?], _ solution: SolutionFolder
+    ) -> ChildProgram {
+        let own: [String: String?] = ["CONFIG_OUTPUT_DIR": state.deployment]
+        return command(arguments, variables.merging(own) { $1 }, folder: solution.templateFolder)
     }
 
     // MARK: Hub and edge
@@ -188,9 +207,6 @@ package struct Up: Sendable {
             "HEDGEROW_CONNECTION_STRING": connection, "HEDGEROW_CA": state.authority, "HEDGEROW_HTTPS_PORT": "\(https)",
             "HEDGEROW_MQTT_PORT": "\(mqtt)", "HEDGEROW_AMQP_PORT": "\(amqp)",
         ]
-        let lines = variables.sorted { $0.key < $1.key }.map { "export \($0.key)='\($0.value)'\n" }
-        let engine = StateFolder.read(state.record("engine.host"))?.split(separator: " ").first ?? ""
-        try StateFolder.write(lines.joined() + "export DOCKER_HOST='\(engine)'\n", to: state.environmentFile)
         return RunningHub(
             service: service, httpsPort: https, mqttPort: mqtt, amqpPort: amqp,
             environment: variables.mapValues { $0 }, connectionString: connection)
@@ -365,7 +381,7 @@ package struct Up: Sendable {
         let name = CommandLine.arguments.first ?? "hedgerow"
         let twin = manifest.modules.first ?? "MODULE"
         return [
-            "source \(state.environmentFile)    # in another terminal: the hub's address and key, and the engine",
+            "source \(state.environmentFile)    # in another terminal: the hub, the registry and the engine, with their keys",
             "\(name) monitor --device \(options.device)",
             "\(name) twin show \(options.device) \(twin)",
             "\(name) invoke \(options.device) \(twin) --method status --payload '{}'",

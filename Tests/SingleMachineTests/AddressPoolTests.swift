@@ -35,4 +35,14 @@ import Testing
         let taken = routes("eth0\t00000000\t010000C0\t0003\t0\t0\t0\t00000000\t0\t0\t0")
         #expect(try AddressPool.free(startingAt: 0, routes: taken).all == "10.128.0.0/20")
     }
+
+    @Test func `A pool knows its addresses, and survives being written down`() throws {
+        let pool = try #require(AddressPool(parsing: "10.128.16.0/20"))
+        #expect(pool.contains("10.128.16.1"))
+        #expect(pool.contains("10.128.31.255"))
+        #expect(!pool.contains("10.128.32.0"))
+        #expect(!pool.contains("junk"))
+        #expect(AddressPool(parsing: pool.all)?.base == pool.base)
+        #expect(AddressPool(parsing: "10.128.16.0/24") == nil)
+    }
 }
