@@ -1,0 +1,137 @@
+package import JSONDocument
+
+/// The `buildOptions` of a module: entries of the form `--key value` or `--key=value`, as `docker build` takes them.
+package struct BuildOptions: Sendable, Hashable {
+    /// `host:address`, each.
+    package var extraHosts: [String] = []
+    /// A nil value takes the argument from the engine's environment.
+    package var arguments: [Pair] = []
+    package var cacheFrom: [String] = []
+    package var labels: [Pair] = []
+    package var network: String?
+    package var platform: String?
+    package var target: String?
+    package var noCache = false
+    package var pull = false
+    package var quiet = false
+    package var squash = false
+    package var cpuShares: String?
+    package var cpuSet: String?
+    /// In bytes, as is `memorySwap` (where -1 means without limit) and `sharedMemory`.
+    package var memory: Int?
+    package var memorySwap: Int?
+    package var sharedMemory: Int?
+    /// Options that do nothing here, to be told.
+    package var ignored: [String] = []
+
+    package struct Pair: Sendable, Hashable {
+        package let name: String
+        package let value: String?
+    }
+
+    package init() {}
+
+    /// - Parameter file: the `module.json`, for the errors.
+    /// - Throws: `badBuildOption` with the entry.
+    package init(_ json: JSONValue?, file: String) throws(SolutionError) {
+        switch json {
+        case nil, .null?: return
+        case .array(let entries)?:
+            for entry in entries {
+                guard let text = entry.string else {
+                    throw SolutionError(
+                        .badBuildOption, "an entry of \"buildOptions\" is no text: \(entry.text())", file: file)
+                }
+                try take(text, file: file)
+            }
+        default:
+            throw SolutionError(
+                .badBuildOption, "\"buildOptions\" is no list of texts such as \"--build-arg NAME=value\"", file: file)
+        }
+    }
+
+    private mutating func take(_ entry: String, file: String) throws(SolutionError) {
+        guard let (key, value) = Self.split(entry) else { return }
+        func fail(_ reason: String) -> SolutionError {
+            SolutionError(.badBuildOption, "build option \"\(entry)\": \(reason)", file: file)
+        }
+        func text() throws(SolutionError) -> String {
+            guard let value, !value.isEmpty else { throw fail("needs a value, as in \"\(key) value\"") }
+            return value
+        }
+        func flag() throws(SolutionError) -> Bool {
+            switch value?.lowercased() {
+            case nil, "", "true": return true
+            case "false": return false
+            default: throw fail("takes true or false only")
+            }
+        }
+        func bytes() throws(SolutionError) -> Int {
+            guard let bytes = Self.bytes(try text()) else { throw fail("needs a size such as 64m or 1g") }
+            return bytes
+        }
+        switch key {
+        case "--tag", "-t", "--file", "-f", "--rm": ignored.append(key)
+        case "--add-host":
+            guard let value, value.contains(":") else { throw fail("needs host:address") }
+            // A later address for the same host takes the place of the earlier one.
+            let host = value.prefix { $0 != ":" }
+            extraHosts.removeAll { $0.prefix { $0 != ":" } == host }
+            extraHosts.append(value)
+        case "--build-arg": Self.set(Self.pair(try text(), missing: nil), in: &arguments)
+        case "--label": Self.set(Self.pair(try text(), missing: ""), in: &labels)
+        case "--cache-from": cacheFrom.append(try text())
+        case "--cpu-shares", "-c": cpuShares = try text()
+        case "--cpuset-cpus": cpuSet = try text()
+        case "--memory", "-m": memory = try bytes()
+        case "--memory-swap": memorySwap = value == "-1" ? -1 : try bytes()
+        case "--shm-size": sharedMemory = try bytes()
+        case "--network": network = try text()
+        case "--platform": platform = try text()
+        case "--target": target = try text()
+        case "--no-cache": noCache = try flag()
+        case "--pull": pull = try flag()
+        case "--quiet", "-q": quiet = try flag()
+        case "--squash": squash = try flag()
+        // Containers of the steps are always taken away.
+        case "--force-rm": _ = try flag()
+        default: throw SolutionError(.badBuildOption, "Not supported build option \(key)", file: file)
+        }
+    }
+
+    /// Key and value: split at the first run of blanks, of which only the second word counts, or else at `=`.
+    private static func split(_ entry: String) -> (key: String, value: String?)? {
+        let words = entry.split(whereSeparator: \.isWhitespace)
+        guard let first = words.first else { return nil }
+        if words.count > 1 { return (String(first), String(words[1])) }
+        guard let mark = first.firstIndex(of: "=") else { return (String(first), nil) }
+        return (String(first[..<mark]), String(first[first.index(after: mark)...]))
+    }
+
+    private static func pair(_ text: String, missing: String?) -> Pair {
+        guard let mark = text.firstIndex(of: "=") else { return Pair(name: text, value: missing) }
+        return Pair(name: String(text[..<mark]), value: String(text[text.index(after: mark)...]))
+    }
+
+    private static func set(_ pair: Pair, in pairs: inout [Pair]) {
+        if let place = pairs.firstIndex(where: { $0.name == pair.name }) {
+            pairs[place] = pair
+        } else {
+            pairs.append(pair)
+        }
+    }
+
+    /// A size with an optional unit: b, k, m, g, t (powers of 1024), each with a further `b` or not.
+    static func bytes(_ text: String) -> Int? {
+        var text = text.lowercased()[...]
+        var unit = 1
+        if text.count > 1, text.last == "b" { text.removeLast() }
+        if let last = text.last, let power = ["k": 1, "m": 2, "g": 3, "t": 4][last] {
+            unit = 1 << (10 * power)
+            text.removeLast()
+        }
+        guard let count = Int(text), count >= 0 else { return nil }
+        let (bytes, overflow) = count.multipliedReportingOverflow(by: unit)
+        return overflow ? nil : bytes
+    }
+}

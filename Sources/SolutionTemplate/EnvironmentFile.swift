@@ -1,0 +1,169 @@
+/// The `.env` files of a solution.
+///
+/// A line is `NAME=value`, with `export` in front or not; the value is bare, in single or in double quotes (which may span
+/// lines). `${X}` and `${X:-default}` are replaced in all three forms, `$X` in none. What the process already has in its
+/// environment wins, also while replacing.
+package enum EnvironmentFile {
+    /// The environment with the file's variables added.
+    package static func merge(_ text: String, into environment: [String: String]) -> [String: String] {
+        var found: [String: String] = [:]
+        for (name, value) in assignments(in: text) {
+            guard let value else { continue }
+            found[name] = interpolated(value) { environment[$0] ?? found[$0] }
+        }
+        return environment.merging(found) { own, _ in own }
+    }
+
+    /// The lines in their order; a name without `=` has no value. Lines that follow no rule are passed over.
+    static func assignments(in text: String) -> [(name: String, value: String?)] {
+        var reader = Reader(rest: text.unicodeScalars[...])
+        if reader.rest.first == "\u{FEFF}" { reader.rest.removeFirst() }
+        var result: [(name: String, value: String?)] = []
+        while true {
+            reader.skip { $0.properties.isWhitespace }
+            guard !reader.rest.isEmpty else { return result }
+            let line = reader.rest
+            if let binding = reader.binding() {
+                if let name = binding.name { result.append((name, binding.value)) }
+            } else {
+                reader.rest = line
+                reader.skipLine()
+            }
+        }
+    }
+
+    private static func interpolated(_ value: String, _ lookUp: (String) -> String?) -> String {
+        var result = ""
+        var rest = value[...]
+        while let dollar = rest.firstIndex(of: "$") {
+            result += rest[..<dollar]
+            rest = rest[dollar...]
+            guard rest.hasPrefix("${"), let end = rest.firstIndex(of: "}") else {
+                result.append(rest.removeFirst())
+                continue
+            }
+            let inner = rest.dropFirst(2).prefix { $0 != "}" }
+            let name = inner.prefix { $0 != ":" }
+            let tail = inner[name.endIndex...]
+            guard tail.isEmpty || tail.hasPrefix(":-") else {
+                result.append(rest.removeFirst())
+                continue
+            }
+            result += lookUp(String(name)) ?? String(tail.dropFirst(2))
+            rest = rest[rest.index(after: end)...]
+        }
+        return result + rest
+    }
+}
+
+private struct Reader {
+    var rest: String.UnicodeScalarView.SubSequence
+
+    private static func isLineEnd(_ scalar: Unicode.Scalar) -> Bool { scalar == "\n" || scalar == "\r" }
+    private static func isBlank(_ scalar: Unicode.Scalar) -> Bool {
+        scalar.properties.isWhitespace && !isLineEnd(scalar)
+    }
+
+    mutating func skip(_ condition: (Unicode.Scalar) -> Bool) {
+        while let first = rest.first, condition(first) { rest.removeFirst() }
+    }
+
+    mutating func skipLine() { skip { !Self.isLineEnd($0) } }
+
+    private mutating func take(_ condition: (Unicode.Scalar) -> Bool) -> String {
+        var taken = String.UnicodeScalarView()
+        while let first = rest.first, condition(first) {
+            taken.append(first)
+            rest.removeFirst()
+        }
+        return String(taken)
+    }
+
+    /// One line; nil when it breaks the rules.
+    mutating func binding() -> (name: String?, value: String?)? {
+        skipExport()
+        guard let first = rest.first else { return (nil, nil) }
+        let name: String?
+        if first == "#" {
+            name = nil
+        } else if first == "'" {
+            rest.removeFirst()
+            let quoted = take { $0 != "'" }
+            guard !quoted.isEmpty, rest.first == "'" else { return nil }
+            rest.removeFirst()
+            name = quoted
+        } else {
+            let bare = take { $0 != "=" && $0 != "#" && !$0.properties.isWhitespace }
+            guard !bare.isEmpty else { return nil }
+            name = bare
+        }
+        skip(Self.isBlank)
+        var value: String?
+        if rest.first == "=" {
+            rest.removeFirst()
+            skip(Self.isBlank)
+            guard let read = self.value() else { return nil }
+            value = read
+        }
+        skip(Self.isBlank)
+        if rest.first == "#" { skipLine() }
+        guard rest.first.map(Self.isLineEnd) ?? true else { return nil }
+        return (name, value)
+    }
+
+    private mutating func skipExport() {
+        var ahead = self
+        guard ahead.take({ $0.properties.isAlphabetic }) == "export", ahead.rest.first.map(Self.isBlank) == true else {
+            return
+        }
+        ahead.skip(Self.isBlank)
+        self = ahead
+    }
+
+    private mutating func value() -> String? {
+        switch rest.first {
+        case nil: return ""
+        case "'": return quoted("'", escapes: ["\\": "\\", "'": "'"])
+        case "\"":
+            return quoted(
+                "\"",
+                escapes: [
+                    "\\": "\\", "'": "'", "\"": "\"", "a": "\u{07}", "b": "\u{08}", "f": "\u{0C}", "n": "\n", "r": "\r",
+                    "t": "\t", "v": "\u{0B}",
+                ])
+        default: return bare()
+        }
+    }
+
+    private mutating func quoted(_ quote: Unicode.Scalar, escapes: [Unicode.Scalar: Unicode.Scalar]) -> String? {
+        rest.removeFirst()
+        var collected = String.UnicodeScalarView()
+        while let scalar = rest.popFirst() {
+            if scalar == quote { return String(collected) }
+            if scalar == "\\", let next = rest.first, let meant = escapes[next] {
+                collected.append(meant)
+                rest.removeFirst()
+            } else {
+                collected.append(scalar)
+            }
+        }
+        return nil
+    }
+
+    /// Up to the line's end; a `#` behind a blank begins a comment.
+    private mutating func bare() -> String {
+        var collected = String.UnicodeScalarView()
+        var afterBlank = false
+        while let scalar = rest.first, !Self.isLineEnd(scalar) {
+            if scalar == "#", afterBlank {
+                skipLine()
+                break
+            }
+            afterBlank = scalar.properties.isWhitespace
+            collected.append(scalar)
+            rest.removeFirst()
+        }
+        while let last = collected.last, last.properties.isWhitespace { collected.removeLast() }
+        return String(collected)
+    }
+}

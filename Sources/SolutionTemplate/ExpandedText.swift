@@ -1,0 +1,138 @@
+package import JSONDocument
+
+/// A text in which variables were replaced, and which still knows where each part of it came from.
+///
+/// The rule (one pass, before any JSON is read): `$NAME` takes the longest run of ASCII letters, digits and underscores;
+/// `${ANYTHING}` takes everything up to the next brace. A variable that is not set stays as it is written, one that is
+/// set to nothing vanishes, and a value is pasted raw and never looked at again.
+package struct ExpandedText: Sendable {
+    /// A `${NAME}` for which there is no value.
+    package struct Unresolved: Sendable, Hashable {
+        package let name: String
+        package let place: SourcePlace
+    }
+
+    private struct Replacement: Sendable {
+        let name: String
+        let source: Range<Int>
+        let result: Range<Int>
+    }
+
+    /// UTF-8.
+    package let bytes: [UInt8]
+    private let source: [UInt8]
+    private let replacements: [Replacement]
+    private let unresolvedStarts: [(name: String, offset: Int)]
+
+    package init(_ source: [UInt8], variables: [String: String]) {
+        var result: [UInt8] = []
+        result.reserveCapacity(source.count + 256)
+        var replacements: [Replacement] = []
+        var unresolved: [(name: String, offset: Int)] = []
+        var place = 0
+        while let dollar = source[place...].firstIndex(of: UInt8(ascii: "$")) {
+            result.append(contentsOf: source[place..<dollar])
+            guard let (name, end) = Self.name(in: source, after: dollar) else {
+                result.append(source[dollar])
+                place = dollar + 1
+                continue
+            }
+            if let value = variables[name] {
+                let start = result.count
+                result.append(contentsOf: value.utf8)
+                replacements.append(Replacement(name: name, source: dollar..<end, result: start..<result.count))
+            } else {
+                result.append(contentsOf: source[dollar..<end])
+                if source[dollar + 1] == UInt8(ascii: "{") { unresolved.append((name, dollar)) }
+            }
+            place = end
+        }
+        result.append(contentsOf: source[place...])
+        self.bytes = result
+        self.source = source
+        self.replacements = replacements
+        self.unresolvedStarts = unresolved
+    }
+
+    /// The name that begins behind a dollar sign and the place behind it.
+    private static func name(in source: [UInt8], after dollar: Int) -> (String, Int)? {
+        let start = dollar + 1
+        guard start < source.count else { return nil }
+        if source[start] == UInt8(ascii: "{") {
+            guard let end = source[start...].firstIndex(of: UInt8(ascii: "}")) else { return nil }
+            return (String(decoding: source[(start + 1)..<end], as: UTF8.self), end + 1)
+        }
+        var end = start
+        while end < source.count, isNameByte(source[end]) { end += 1 }
+        return end > start ? (String(decoding: source[start..<end], as: UTF8.self), end) : nil
+    }
+
+    private static func isNameByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x5F: true
+        default: false
+        }
+    }
+
+    /// The variables in braces without a value; those that name images of the solution are not meant.
+    package var unresolved: [Unresolved] {
+        unresolvedStarts.filter { !$0.name.hasPrefix("MODULES.") && !$0.name.hasPrefix("MODULEDIR<") }
+            .map { Unresolved(name: $0.name, place: Self.place(of: $0.offset, in: source)) }
+    }
+
+    /// Reads the expanded text as JSON, with or without comments.
+    ///
+    /// - Throws: `malformed` with the place in the file as it lies on disk.
+    package func json(file: String) throws(SolutionError) -> JSONValue {
+        do {
+            return try JSONValue(parsing: bytes, options: JSONReadingOptions(allowsComments: true))
+        } catch {
+            throw SolutionError(
+                .malformed, error.reason + pastedNote(error), file: file,
+                place: originalPlace(line: error.line, column: error.column))
+        }
+    }
+
+    /// The place in the source of a place in the expanded text; inside a pasted value that of its variable.
+    package func originalPlace(line: Int, column: Int) -> SourcePlace {
+        Self.place(of: originalOffset(Self.offset(line: line, column: column, in: bytes)), in: source)
+    }
+
+    private func originalOffset(_ offset: Int) -> Int {
+        guard let last = replacements.last(where: { $0.result.lowerBound <= offset }) else { return offset }
+        if offset < last.result.upperBound { return last.source.lowerBound }
+        return last.source.upperBound + (offset - last.result.upperBound)
+    }
+
+    /// Says so when the error stands in, or right behind, what a variable brought in.
+    private func pastedNote(_ error: JSONSyntaxError) -> String {
+        let offset = Self.offset(line: error.line, column: error.column, in: bytes)
+        guard let last = replacements.last(where: { $0.result.lowerBound <= offset }) else { return "" }
+        if offset < last.result.upperBound { return " (inside the value of the variable \(last.name))" }
+        return offset - last.result.upperBound < 2 ? " (right behind the value of the variable \(last.name))" : ""
+    }
+
+    private static func place(of offset: Int, in bytes: [UInt8]) -> SourcePlace {
+        let offset = min(offset, bytes.count)
+        var line = 1
+        var start = 0
+        for index in 0..<offset where bytes[index] == 0x0A {
+            line += 1
+            start = index + 1
+        }
+        return SourcePlace(line: line, column: String(decoding: bytes[start..<offset], as: UTF8.self).count + 1)
+    }
+
+    private static func offset(line: Int, column: Int, in bytes: [UInt8]) -> Int {
+        var current = 1
+        var start = 0
+        for (index, byte) in bytes.enumerated() where byte == 0x0A {
+            if current == line { break }
+            current += 1
+            start = index + 1
+        }
+        let end = bytes[start...].firstIndex(of: 0x0A) ?? bytes.count
+        let text = String(decoding: bytes[start..<end], as: UTF8.self)
+        return start + text.prefix(column - 1).utf8.count
+    }
+}

@@ -1,0 +1,48 @@
+import JSONDocument
+
+extension DeploymentTemplate {
+    /// What is wrong with the manifest: against the schema (not for a layer), and in the create options of each module.
+    package func violations() -> [ManifestViolation] {
+        var found: [ManifestViolation] = []
+        if !isLayered { ManifestRule.manifest.check(manifestJSON, at: [], into: &found) }
+        let content = self.content
+        for section in [Section.modules, .systemModules] {
+            for name in content.moduleNames(in: section) {
+                found += createOptionsViolations(name) { content.value(section: section, name, ["settings", $0]) }
+            }
+        }
+        return found
+    }
+
+    private func createOptionsViolations(
+        _ module: String, _ setting: (String) -> JSONValue?
+    ) -> [ManifestViolation] {
+        var found: [ManifestViolation] = []
+        func fail(_ key: String, _ reason: String) {
+            found.append(ManifestViolation(path: [module, key], reason: reason))
+        }
+        var whole = ""
+        for (index, key) in CreateOptions.keys.enumerated() {
+            guard let piece = setting(key) else {
+                if index == 0 { return [] }
+                break
+            }
+            let text = piece.string ?? piece.text()
+            if text.unicodeScalars.count > CreateOptions.pieceLength {
+                fail(key, "is longer than \(CreateOptions.pieceLength) characters")
+            }
+            whole += text
+        }
+        let trimmed = whole.drop(while: \.isWhitespace)
+        guard trimmed.first == "{" else {
+            fail("createOptions", "should be an object")
+            return found
+        }
+        do {
+            _ = try JSONValue(parsing: whole)
+        } catch {
+            fail("createOptions", "is no valid JSON: \(error)")
+        }
+        return found
+    }
+}

@@ -1,0 +1,90 @@
+package import SolutionTemplate
+import SystemPackage
+
+/// The variables that a solution sees, and the settings among them: the process's environment, the `.env` file of the
+/// working folder, and the defaults of settings that neither gives.
+package struct SolutionEnvironment: Sendable {
+    /// What templates and module descriptions can use.
+    package let variables: [String: String]
+    /// Absolute.
+    package let workingFolder: String
+    /// The `.env` file, as named; nil when there is none.
+    package let environmentFile: String?
+
+    /// A setting that is unset or blank gets its default, and templates see that default too.
+    private static let defaults = [
+        "MODULES_PATH": "modules", "CONFIG_OUTPUT_DIR": "config",
+        "DEPLOYMENT_CONFIG_TEMPLATE_FILE": "deployment.template.json",
+        "DEPLOYMENT_CONFIG_DEBUG_TEMPLATE_FILE": "deployment.debug.template.json", "DEFAULT_PLATFORM": "amd64",
+        "DEFAULT_MODULE_NAME": "filtermodule", "LOGS_PATH": "logs",
+    ]
+
+    /// Reads the environment file of a working folder.
+    ///
+    /// - Parameter process: the environment of the process, which wins over the file.
+    /// - Throws: `badSetting` for a malformed connection string, `missingFile` when the file exists and cannot be read.
+    package init(process: [String: String], workingFolder: String) throws(SolutionError) {
+        self.workingFolder = workingFolder
+        var name = (process["DOTENV_FILE"] ?? "")[...]
+        for quote in ["\"", "'"] as [Character] {
+            while name.first == quote { name.removeFirst() }
+            while name.last == quote { name.removeLast() }
+        }
+        let file = name.isEmpty ? ".env" : String(name)
+        var variables = process
+        do {
+            let content = try LocalFiles.read(Paths.join(workingFolder, file))
+            variables = EnvironmentFile.merge(String(decoding: content, as: UTF8.self), into: process)
+            environmentFile = file
+        } catch {
+            guard error == .noSuchFileOrDirectory || error == .isDirectory else {
+                throw SolutionError(.missingFile, "cannot be read: \(error)", file: file)
+            }
+            environmentFile = nil
+        }
+        for (name, value) in Self.defaults where (variables[name] ?? "").trimmed.isEmpty { variables[name] = value }
+        self.variables = variables
+        try check("IOTHUB_CONNECTION_STRING", needs: ["HostName", "SharedAccessKeyName", "SharedAccessKey"])
+        try check("DEVICE_CONNECTION_STRING", needs: ["HostName", "DeviceId", "SharedAccessKey"])
+    }
+
+    /// A setting without blanks at its ends; empty when it is not set.
+    package func setting(_ name: String) -> String { (variables[name] ?? "").trimmed }
+
+    package var defaultTemplate: String { setting("DEPLOYMENT_CONFIG_TEMPLATE_FILE") }
+    package var debugTemplate: String { setting("DEPLOYMENT_CONFIG_DEBUG_TEMPLATE_FILE") }
+    package var defaultPlatform: String { setting("DEFAULT_PLATFORM") }
+    /// Relative to the working folder.
+    package var outputFolder: String { setting("CONFIG_OUTPUT_DIR") }
+    /// Relative to a template's folder.
+    package var modulesPath: String { setting("MODULES_PATH") }
+    package var containerTag: String { setting("CONTAINER_TAG") }
+
+    /// Whether a module of the template is neither to be built nor to be pushed.
+    func bypasses(module: String) -> Bool {
+        let names = setting("BYPASS_MODULES").split(separator: ",").map(\.trimmed)
+        return names.first == "*" || names.contains(module)
+    }
+
+    /// A path as seen from the working folder.
+    func path(_ path: String) -> String { Paths.join(workingFolder, path) }
+
+    /// The members of a connection string in a variable, by their names in lower case.
+    package func connectionString(_ name: String) -> [String: String] {
+        var members: [String: String] = [:]
+        for part in setting(name).split(separator: ";") {
+            guard let mark = part.firstIndex(of: "=") else { continue }
+            members[part[..<mark].lowercased()] = part[part.index(after: mark)...].trimmed
+        }
+        return members
+    }
+
+    private func check(_ name: String, needs: [String]) throws(SolutionError) {
+        guard !setting(name).isEmpty else { return }
+        let members = connectionString(name)
+        guard let missing = needs.first(where: { members[$0.lowercased()] == nil }) else { return }
+        throw SolutionError(
+            .badSetting, "the connection string in \(name) has no \(missing); it needs \(needs.joined(separator: ", "))"
+        )
+    }
+}
