@@ -18,7 +18,7 @@ struct Hedgerow: AsyncParsableCommand {
             Example: hedgerow up examples/sunshine
             """,
         version: "0.1.0",
-        subcommands: [EngineCommand.self],
+        subcommands: [EngineCommand.self, SolutionCommand.self, IotHubCommand.self],
         groupedSubcommands: [
             CommandGroup(name: "The whole story", subcommands: [UpCommand.self, DownCommand.self]),
             CommandGroup(
@@ -27,6 +27,12 @@ struct Hedgerow: AsyncParsableCommand {
                     LoginCommand.self, DeviceCommand.self, ModuleCommand.self, TwinCommand.self,
                     DeploymentCommand.self, QueryCommand.self, InvokeCommand.self, SendCommand.self,
                     MonitorCommand.self,
+                ]),
+            CommandGroup(
+                name: "Solution",
+                subcommands: [
+                    NewCommand.self, AddCommand.self, GenconfigCommand.self, BuildCommand.self, PushCommand.self,
+                    DeployCommand.self,
                 ]),
             CommandGroup(name: "Device", subcommands: [EdgeCommand.self]),
         ])
