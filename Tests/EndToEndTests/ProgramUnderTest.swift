@@ -34,6 +34,13 @@ struct ProgramUnderTest: Sendable {
         _ arguments: String..., environment: [String: String?] = [:], folder: String? = nil,
         within limit: Duration = .seconds(120)
     ) async throws -> Outcome {
+        try await run(arguments, environment: environment, folder: folder, within: limit)
+    }
+
+    static func run(
+        _ arguments: [String], environment: [String: String?] = [:], folder: String? = nil,
+        within limit: Duration = .seconds(120)
+    ) async throws -> Outcome {
         var options = PlatformOptions()
         options.teardownSequence = [.gracefulShutDown(allowedDurationToNextStep: .seconds(30))]
         let configuration = Configuration(
