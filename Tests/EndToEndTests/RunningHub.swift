@@ -1,0 +1,56 @@
+import Foundation
+import HubProtocol
+import ServiceClient
+import Testing
+
+/// A hub of one test: the real program on ports and a folder of its own.
+final class RunningHub {
+    let folder: String
+    private(set) var program: BackgroundProgram
+    private(set) var ports: [String: Int]
+    let connectionString: String
+    let rootFile: String
+
+    static let hostName = "localhost"
+
+    init(in folder: String) async throws {
+        self.folder = folder
+        (program, ports) = try await BackgroundProgram.start(
+            Self.arguments(folder, ["https": 0, "mqtt": 0, "amqp": 0]), folder: folder)
+        connectionString = try await Program.expect(["hub", "connection-string", "--data", "\(folder)/hub"])
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+        rootFile = "\(folder)/hub-ca.pem"
+        try await Program.expect(["hub", "ca", "--data", "\(folder)/hub"])
+            .write(toFile: rootFile, atomically: true, encoding: .utf8)
+    }
+
+    private static func arguments(_ folder: String, _ ports: [String: Int]) -> [String] {
+        ["hub", "run", "--data", "\(folder)/hub", "--hostname", hostName, "--bind", "127.0.0.1"]
+            + ["https", "mqtt", "amqp"].flatMap { ["--\($0)-port", String(ports[$0] ?? 0)] }
+    }
+
+    /// Starts it again on the ports that it had.
+    func startAgain() async throws {
+        (program, ports) = try await BackgroundProgram.start(Self.arguments(folder, ports), folder: folder)
+    }
+
+    /// What commands need to find it.
+    var environment: [String: String] {
+        [
+            "HEDGEROW_CONNECTION_STRING": connectionString, "HEDGEROW_CA": rootFile,
+            "HEDGEROW_HTTPS_PORT": String(ports["https"] ?? 0), "HEDGEROW_MQTT_PORT": String(ports["mqtt"] ?? 0),
+            "HEDGEROW_AMQP_PORT": String(ports["amqp"] ?? 0),
+        ]
+    }
+
+    /// Runs a command against it that has to succeed.
+    @discardableResult
+    func command(_ arguments: String..., sourceLocation: SourceLocation = #_sourceLocation) async throws -> String {
+        try await Program.expect(arguments, environment: environment, sourceLocation: sourceLocation)
+    }
+
+    /// Runs a command against it, whatever its outcome.
+    func outcome(_ arguments: String...) async throws -> Program.Outcome {
+        try await Program.run(arguments, environment: environment)
+    }
+}
