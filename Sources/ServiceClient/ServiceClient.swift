@@ -29,6 +29,8 @@ package final class ServiceClient: Sendable {
         }
         var configuration = HTTPClient.Configuration(tlsConfiguration: tls)
         configuration.timeout.connect = .seconds(10)
+        // A hub that refuses connections is to be told at once; whoever wants to wait repeats the call.
+        configuration.connectionPool.retryConnectionEstablishment = false
         configuration.redirectConfiguration = .disallow
         configuration.httpVersion = .http1Only
         self.endpoint = endpoint

@@ -20,7 +20,7 @@ final class BackgroundProgram: Sendable {
         _ arguments: [String], folder: String, environment: [String: String] = [:]
     ) async throws -> (BackgroundProgram, [String: Int]) {
         let process = Process()
-        process.executableURL = URL(fileURLWithPath: Program.path)
+        process.executableURL = URL(fileURLWithPath: ProgramUnderTest.path)
         process.arguments = arguments
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         process.standardInput = FileHandle.nullDevice

@@ -56,8 +56,8 @@ import Testing
         try await hub.command("deployment", "delete", "deployment-01")
         try await hub.command("device", "delete", "pi")
         let gone = try await hub.outcome("device", "show", "pi")
-        #expect(gone.status == 1)
-        #expect(gone.error.contains("DeviceNotFound"))
+        #expect(gone.code == 1)
+        #expect(gone.errors.contains("DeviceNotFound"))
         #expect(hub.program.stop() == 0)
     }
 
@@ -99,38 +99,38 @@ import Testing
         var environment = hub.environment
         environment["HEDGEROW_CONNECTION_STRING"] =
             "HostName=localhost;SharedAccessKeyName=iothubowner;SharedAccessKey=AQIDBA=="
-        let refused = try await Program.run(["device", "list"], environment: environment)
-        #expect(refused.status == 1 && refused.error.contains("Unauthorized"))
+        let refused = try await ProgramUnderTest.run(["device", "list"], environment: environment)
+        #expect(refused.code == 1 && refused.errors.contains("Unauthorized"))
 
         environment = hub.environment
         environment["HEDGEROW_HTTPS_PORT"] = "1"
-        let absent = try await Program.run(["device", "list"], environment: environment)
-        #expect(absent.status == 1 && absent.error.contains("localhost:1"))
+        let absent = try await ProgramUnderTest.run(["device", "list"], environment: environment)
+        #expect(absent.code == 1 && absent.errors.contains("localhost:1"))
 
-        let second = try await Program.run([
+        let second = try await ProgramUnderTest.run([
             "hub", "run", "--data", "\(folder.path)/second", "--hostname", "localhost", "--bind", "127.0.0.1",
             "--https-port", String(hub.ports["https"] ?? 0), "--mqtt-port", "0", "--amqp-port", "0",
         ])
-        #expect(second.status == 1 && second.error.contains("in use"))
+        #expect(second.code == 1 && second.errors.contains("in use"))
 
         for outcome in [refused, absent, second] {
             #expect(outcome.output.isEmpty)
-            #expect(outcome.error.split(separator: "\n").last?.isEmpty == false)
-            #expect(!outcome.error.contains("Fatal error"))
+            #expect(outcome.errors.split(separator: "\n").last?.isEmpty == false)
+            #expect(!outcome.errors.contains("Fatal error"))
         }
     }
 
     @Test func `Wrong usage ends with 2 and a malformed file is named with its position`() async throws {
         let folder = try TemporaryFolder()
-        let usage = try await Program.run(["device", "create"])
-        #expect(usage.status == 2)
+        let usage = try await ProgramUnderTest.run(["device", "create"])
+        #expect(usage.code == 2)
         try "{\n  \"modulesContent\": {,}\n}".write(
             toFile: "\(folder.path)/bad.json", atomically: true, encoding: .utf8)
         let hub = try await RunningHub(in: folder.path)
         let malformed = try await hub.outcome("deployment", "create", "d", "--content", "\(folder.path)/bad.json")
-        #expect(malformed.status == 1)
-        #expect(malformed.error.contains("bad.json:2:22"))
-        let nothing = try await Program.run(["device", "list"], environment: ["HOME": folder.path])
-        #expect(nothing.status == 2 && nothing.error.contains("hedgerow login"))
+        #expect(malformed.code == 1)
+        #expect(malformed.errors.contains("bad.json:2:22"))
+        let nothing = try await ProgramUnderTest.run(["device", "list"], environment: ["HOME": folder.path])
+        #expect(nothing.code == 2 && nothing.errors.contains("hedgerow login"))
     }
 }

@@ -9,7 +9,9 @@ import Testing
 
 /// The program as it was built beside the tests, run as a person would run it.
 struct ProgramUnderTest: Sendable {
+    /// The one beside the tests, or the one that `HEDGEROW_PROGRAM` names.
     static let path: String = {
+        if let named = ProcessInfo.processInfo.environment["HEDGEROW_PROGRAM"] { return named }
         let tests = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
         return tests.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
             + "/hedgerow"
@@ -26,6 +28,8 @@ struct ProgramUnderTest: Sendable {
         let errors: String
 
         var succeeded: Bool { status.isSuccess }
+        /// The exit status; nil when a signal ended it.
+        var code: Int32? { if case .exited(let code) = status { code } else { nil } }
         var lines: [String] { output.split(separator: "\n").map(String.init) }
     }
 
@@ -52,7 +56,7 @@ struct ProgramUnderTest: Sendable {
         return try await withThrowingTaskGroup(of: Outcome?.self) { group in
             group.addTask {
                 let result = try await Subprocess.run(
-                    configuration, output: .string(limit: 16 << 20), error: .string(limit: 16 << 20))
+                    configuration, output: .string(limit: 64 << 20), error: .string(limit: 16 << 20))
                 return Outcome(
                     status: result.terminationStatus, output: result.standardOutput, errors: result.standardError)
             }
@@ -66,6 +70,19 @@ struct ProgramUnderTest: Sendable {
             }
             return outcome
         }
+    }
+
+    /// Runs a command that has to succeed.
+    ///
+    /// - Returns: what it wrote as its result.
+    @discardableResult
+    static func expect(
+        _ arguments: [String], environment: [String: String?] = [:], sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws -> String {
+        let outcome = try await run(arguments, environment: environment)
+        #expect(
+            outcome.succeeded, "hedgerow \(arguments.first ?? ""): \(outcome.errors)", sourceLocation: sourceLocation)
+        return outcome.output
     }
 
     struct TimedOut: Error, CustomStringConvertible {

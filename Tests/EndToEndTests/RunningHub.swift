@@ -17,10 +17,10 @@ final class RunningHub {
         self.folder = folder
         (program, ports) = try await BackgroundProgram.start(
             Self.arguments(folder, ["https": 0, "mqtt": 0, "amqp": 0]), folder: folder)
-        connectionString = try await Program.expect(["hub", "connection-string", "--data", "\(folder)/hub"])
+        connectionString = try await ProgramUnderTest.expect(["hub", "connection-string", "--data", "\(folder)/hub"])
             .trimmingCharacters(in: .whitespacesAndNewlines)
         rootFile = "\(folder)/hub-ca.pem"
-        try await Program.expect(["hub", "ca", "--data", "\(folder)/hub"])
+        try await ProgramUnderTest.expect(["hub", "ca", "--data", "\(folder)/hub"])
             .write(toFile: rootFile, atomically: true, encoding: .utf8)
     }
 
@@ -46,11 +46,11 @@ final class RunningHub {
     /// Runs a command against it that has to succeed.
     @discardableResult
     func command(_ arguments: String..., sourceLocation: SourceLocation = #_sourceLocation) async throws -> String {
-        try await Program.expect(arguments, environment: environment, sourceLocation: sourceLocation)
+        try await ProgramUnderTest.expect(arguments, environment: environment, sourceLocation: sourceLocation)
     }
 
     /// Runs a command against it, whatever its outcome.
-    func outcome(_ arguments: String...) async throws -> Program.Outcome {
-        try await Program.run(arguments, environment: environment)
+    func outcome(_ arguments: String...) async throws -> ProgramUnderTest.Outcome {
+        try await ProgramUnderTest.run(arguments, environment: environment)
     }
 }
