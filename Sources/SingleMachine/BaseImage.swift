@@ -1,3 +1,4 @@
+import DockerEngine
 import FoundationEssentials
 
 /// The image that a solution's modules may be built on where nothing can be pulled: `scripts/base-image` makes one file
@@ -11,8 +12,8 @@ enum BaseImage {
         guard let engineName = platform.engineName else { return ([:], "as the Dockerfiles say") }
         let name = "hedgerow/python-base:" + platform.processor
         guard let archive = archive(platform, environment) else {
-            if try await engine.holds(image: name) { return (["BASE_IMAGE": name], name) }
-            return ([:], "as the Dockerfiles say")
+            let kept = try await engine.api.images(references: [name + "-*"]).flatMap(\.tags).max()
+            return kept.map { (["BASE_IMAGE": $0], $0) } ?? ([:], "as the Dockerfiles say")
         }
         // The recipe's number is part of the file's name, and so of the image's: a new recipe is taken over.
         let version = archive.split(separator: "-").last?.split(separator: ".").first.map(String.init) ?? "0"
