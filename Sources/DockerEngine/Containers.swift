@@ -206,3 +206,12 @@ func textMembers(_ value: JSONValue?) -> [String: String] {
     for (key, value) in value?.object ?? JSONObject() { result[key] = value.string }
     return result
 }
+
+extension DockerEngine {
+    /// - Throws: `conflict` when the name is taken.
+    package func renameContainer(_ container: String, to name: String) async throws(EngineError) {
+        try await perform(
+            EngineRequest(
+                method: .post, path: "/containers/\(percentEncoded(container))/rename", query: [("name", name)]))
+    }
+}

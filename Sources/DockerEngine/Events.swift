@@ -45,7 +45,7 @@ extension DockerEngine {
     package func followEvents(
         types: [String] = [], labels: [String] = [],
         pause: @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) },
-        deliver: (EngineSignal) async -> Void
+        deliver: @Sendable (EngineSignal) async -> Void
     ) async {
         var filters: [(name: String, values: [String])] = []
         if !types.isEmpty { filters.append(("type", types)) }

@@ -7,6 +7,9 @@ package protocol DesiredSource: Sendable {
     /// The next signal is delivered after `deliver` has returned, in the order in which things happened.
     func follow(_ deliver: @escaping @Sendable (DesiredSignal) async -> Void) async
 
+    /// The whole twin as it is now: `desired` with `$version`, and `reported`.
+    func twin() async throws -> (desired: JSONValue, reported: JSONValue)
+
     /// Merges a patch into the reported properties.
     ///
     /// - Throws: when the hub is not reached or refuses; the agent sends the newest state again after `connected`.
@@ -16,8 +19,9 @@ package protocol DesiredSource: Sendable {
 package enum DesiredSignal: Sendable {
     /// The link stands, and this is the whole twin: `desired` with `$version`, `reported` as the hub has it.
     case connected(desired: JSONValue, reported: JSONValue)
-    /// A change of the desired properties, with `$version`; null removes.
-    case desiredPatch(JSONValue)
+    /// The desired properties have changed. The agent asks for the whole twin then: a patch cannot tell of a member
+    /// that vanished inside another when the properties were replaced.
+    case desiredChanged
     case disconnected
 }
 

@@ -48,7 +48,7 @@ extension EdgeDeployment {
             }
             guard !name.isEmpty, name.utf8.count <= 128, name.utf8.allSatisfy(Self.isModuleName) else {
                 throw ManifestError(
-                    .malformed, "modules.\(name): a module's name is made of letters, digits, '_', '-' and '.'")
+                    .malformed, "modules.\(name): a module's name is made of letters, digits, '_' and '-'")
             }
             modules.append(
                 try Self.module(name, Reader("modules.\(name)", value), role: .module, parentHostName: parentHostName))
@@ -57,7 +57,7 @@ extension EdgeDeployment {
 
     private static func isModuleName(_ byte: UInt8) -> Bool {
         switch byte {
-        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F: true
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x5F: true
         default: false
         }
     }

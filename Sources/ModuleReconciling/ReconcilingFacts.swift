@@ -110,4 +110,18 @@ package struct ModuleStatus: Sendable, Hashable {
     package var lastExit: WallTime?
     package var lastRestart: WallTime?
     package var imageID: String
+
+    package init(
+        runtimeStatus: RuntimeStatus, description: String, exitCode: Int = 0, restartCount: Int = 0,
+        lastStart: WallTime? = nil, lastExit: WallTime? = nil, lastRestart: WallTime? = nil, imageID: String = ""
+    ) {
+        self.runtimeStatus = runtimeStatus
+        self.description = description
+        self.exitCode = exitCode
+        self.restartCount = restartCount
+        self.lastStart = lastStart
+        self.lastExit = lastExit
+        self.lastRestart = lastRestart
+        self.imageID = imageID
+    }
 }

@@ -1,0 +1,332 @@
+package import DockerEngine
+import JSONDocument
+package import Logging
+import ModuleReconciling
+
+/// Keeps the containers of one device as its deployment wants them.
+///
+/// Nothing is polled: what happens in the engine, in the hub, and the passing of time (a back-off that ends) each lead
+/// to one decision, made by `ReconcilingFacts.plan()` on what is known here. Steps run at the same time; pulls run in
+/// the background and keep no module down.
+package actor EdgeAgent {
+    let configuration: EdgeAgentConfiguration
+    let engine: DockerEngine
+    let identityService: any ModuleIdentities
+    let source: any DesiredSource
+    let clock: AgentClock
+    let logger: Logger
+    let deviceLabel: String
+    let file: AgentStateFile
+    let started: WallTime
+
+    var state = AgentState()
+    var savedState = AgentState()
+    var deployment: EdgeDeployment?
+    var desiredVersion = 0
+    var lastDesiredVersion = 0
+    var lastDesiredStatus: (code: Int, description: String) = (406, "the agent has just started")
+
+    /// Whether the engine's events are being told and all containers are known.
+    var engineIsReady = false
+    var platform = (operatingSystem: "linux", architecture: "")
+    var gatewayAddress: String?
+    var networkIsReady = false
+    /// By module.
+    var containers: [String: [ContainerFacts]] = [:]
+    /// Counts what the engine told of a container, to tell old news from new.
+    var newsOfContainer: [String: Int] = [:]
+    var removedByUs: Set<String> = []
+    var images: [String: ImageReadiness] = [:]
+    /// What is to be said of an image that is used although it could not be pulled.
+    var imageNotes: [String: String] = [:]
+    var pullAttempts: [String: Int] = [:]
+    var waitingPulls: [String] = []
+    var runningPulls: [String: AsyncStream<Void>.Continuation] = [:]
+    var histories: [String: ModuleHistory] = [:]
+    var busy: Set<String> = []
+    var identities: [String: ModuleIdentity] = [:]
+    var workloadFolders: [String: String] = [:]
+    var identityFailure: StepFailure?
+    var isAskingForIdentities = false
+    var statuses: [String: ModuleStatus] = [:]
+
+    var isConnected = false
+    /// What the hub holds as reported; nil until it was read.
+    var reportedByHub: JSONValue?
+    var isReporting = false
+    var reportAttempts = 0
+
+    private var jobs: AsyncStream<@Sendable () async -> Void>.Continuation?
+    private var reconcileIsQueued = false
+    private var wakeUp: WallTime?
+
+    package init(
+        configuration: EdgeAgentConfiguration, engine: DockerEngine, identities: any ModuleIdentities,
+        source: any DesiredSource, clock: AgentClock = .system, logger: Logger
+    ) {
+        self.configuration = configuration
+        self.engine = engine
+        identityService = identities
+        self.source = source
+        self.clock = clock
+        self.logger = logger
+        deviceLabel = ContainerLabel.deviceValue(
+            hubHostName: configuration.hubHostName, deviceID: configuration.deviceID)
+        file = AgentStateFile(folder: configuration.stateFolder)
+        started = clock.now()
+    }
+
+    /// Works until the task is cancelled. Containers go on running then, and are taken up again by the next run.
+    package func run() async {
+        let (work, jobs) = AsyncStream.makeStream(of: (@Sendable () async -> Void).self)
+        self.jobs = jobs
+        if let saved = await file.load() {
+            state = saved
+            savedState = saved
+            if let desired = saved.desired { accept(desired, isNews: false) }
+        }
+        await withDiscardingTaskGroup { group in
+            group.addTask { await self.followEngine() }
+            group.addTask { await self.source.follow { await self.take($0) } }
+            for await job in work { group.addTask(operation: job) }
+            group.cancelAll()
+        }
+        self.jobs = nil
+        await save()
+    }
+
+    /// Runs something at the same time as everything else, for as long as `run()` does.
+    func later(_ job: @escaping @Sendable () async -> Void) { jobs?.yield(job) }
+
+    // MARK: Deciding
+
+    /// Decides soon; many changes at once lead to one decision.
+    func reconcile() {
+        guard !reconcileIsQueued else { return }
+        reconcileIsQueued = true
+        later { await self.reconcileNow() }
+    }
+
+    private func reconcileNow() {
+        reconcileIsQueued = false
+        guard let deployment else {
+            report()
+            return
+        }
+        askForIdentities(deployment)
+        let facts = ReconcilingFacts(
+            wanted: deployment.modules.map { WantedModule($0, fingerprint: fingerprint(of: $0)) },
+            containers: containers, images: images, histories: histories, busy: busy, now: clock.now(),
+            backOff: configuration.backOff)
+        let plan = facts.plan()
+        statuses = plan.statuses
+        for module in deployment.modules {
+            if let note = imageNotes[module.image] { statuses[module.name]?.description += "; " + note }
+        }
+        if engineIsReady {
+            histories = plan.histories
+            for step in plan.steps { begin(step) }
+            judge(plan, deployment)
+        }
+        if let time = plan.wakeAt { wake(at: time) }
+        report()
+    }
+
+    /// Decides again at that time, if nothing happens earlier.
+    func wake(at time: WallTime) {
+        let now = clock.now()
+        if let wakeUp, wakeUp <= time, wakeUp > now { return }
+        wakeUp = time
+        // Never in one piece for longer than an hour: the wall clock may be set meanwhile.
+        let wait = min(max(time.milliseconds - now.milliseconds, 0) + 1, 3_600_000)
+        later { [clock] in
+            guard (try? await clock.sleep(.milliseconds(wait))) != nil else { return }
+            await self.woke(time)
+        }
+    }
+
+    private func woke(_ time: WallTime) {
+        if wakeUp == time { wakeUp = nil }
+        reconcile()
+    }
+
+    /// What is to be said of the deployment as a whole (edge-runtime.md, B.4).
+    private func judge(_ plan: ReconcilingPlan, _ deployment: EdgeDeployment) {
+        var failures = plan.failures.map { "\($0.module): \($0.reason)" }
+        if let identityFailure { failures.append("identities: \(identityFailure.reason)") }
+        if !failures.isEmpty {
+            lastDesiredVersion = desiredVersion
+            lastDesiredStatus = (500, failures.joined(separator: "; "))
+        } else if plan.isSettled, !isAskingForIdentities {
+            lastDesiredVersion = desiredVersion
+            lastDesiredStatus = (200, "")
+            if state.lastGood != state.desired { state.lastGood = state.desired }
+            forgetOldIdentities(deployment)
+        }
+        saveSoon()
+    }
+
+    func surroundings(of module: String) -> ContainerSurroundings? {
+        guard networkIsReady, let identity = identities[module], let folder = workloadFolders[module] else {
+            return nil
+        }
+        return ContainerSurroundings(
+            deviceID: configuration.deviceID, hubHostName: configuration.hubHostName,
+            gatewayHostName: configuration.gatewayHostName, gatewayAddress: gatewayAddress,
+            generationID: identity.generationID, workloadFolder: folder, networkName: configuration.networkName,
+            logConfiguration: deployment?.logConfiguration, environment: configuration.moduleEnvironment)
+    }
+
+    private func fingerprint(of module: ModuleSpecification) -> ContainerFingerprint? {
+        surroundings(of: module.name).map { ContainerFingerprint(module, $0) }
+    }
+
+    // MARK: Desired properties
+
+    private func take(_ signal: DesiredSignal) async {
+        switch signal {
+        case .connected(let desired, let reported):
+            isConnected = true
+            reportAttempts = 0
+            takeTwin(desired, reported)
+        case .desiredChanged:
+            do {
+                let twin = try await source.twin()
+                takeTwin(twin.desired, twin.reported)
+            } catch {
+                logger.warning("the desired properties changed and could not be read: \(error)")
+            }
+        case .disconnected:
+            isConnected = false
+        }
+    }
+
+    private func takeTwin(_ desired: JSONValue, _ reported: JSONValue) {
+        if !isReporting {
+            var members = reported.object ?? [:]
+            members.removeAll { name, _ in name.hasPrefix("$") }
+            reportedByHub = .object(members)
+        }
+        // A failure to reach the hub for identities may be over.
+        identityFailure = nil
+        if desired != state.desired || deployment == nil { accept(desired, isNews: true) }
+        reconcile()
+    }
+
+    /// Makes desired properties the ones to be followed; bad ones change nothing but what is reported.
+    private func accept(_ desired: JSONValue, isNews: Bool) {
+        let new: EdgeDeployment
+        do {
+            new = try EdgeDeployment(desired: desired)
+        } catch {
+            logger.warning("the deployment is refused: \(error.message)")
+            lastDesiredStatus = (error.code.rawValue, error.message)
+            report()
+            return
+        }
+        deployment = new
+        desiredVersion = desired["$version"]?.int ?? 0
+        state.desired = desired
+        if isNews {
+            logger.info("deployment of version \(desiredVersion) with \(new.modules.count) modules")
+            for name in Array(histories.keys) {
+                histories[name]?.failure = nil
+                histories[name]?.restartCount = 0
+                histories[name]?.lastRestart = nil
+            }
+        }
+        identityFailure = nil
+        imageNotes = [:]
+        let used = Set(new.modules.map(\.image))
+        for (image, stop) in runningPulls where !used.contains(image) { stop.finish() }
+        waitingPulls.removeAll { !used.contains($0) }
+        images = images.filter { used.contains($0.key) && $0.value == .pulling }
+        saveSoon()
+        reconcile()
+    }
+
+    // MARK: Identities
+
+    private func askForIdentities(_ deployment: EdgeDeployment) {
+        let names = deployment.modules.map(\.name).filter { identities[$0] == nil || workloadFolders[$0] == nil }
+        guard !names.isEmpty, !isAskingForIdentities else { return }
+        if let failure = identityFailure {
+            guard failure.nextAttempt <= clock.now() else {
+                wake(at: failure.nextAttempt)
+                return
+            }
+        }
+        isAskingForIdentities = true
+        state.identities.formUnion(names)
+        later { await self.obtainIdentities(names) }
+    }
+
+    private func obtainIdentities(_ names: [String]) async {
+        var reason: String?
+        do {
+            let known = try await identityService.ensure(names)
+            for (name, identity) in known {
+                workloadFolders[name] = try await configuration.workloadFolder(name)
+                identities[name] = identity
+            }
+            let missing = names.filter { known[$0] == nil }
+            if !missing.isEmpty {
+                reason = "no identity for \(missing.joined(separator: ", ")); the hub has to be reached"
+            }
+        } catch {
+            reason = "\(error)"
+        }
+        isAskingForIdentities = false
+        if let reason {
+            let attempts = (identityFailure?.attempts ?? 0) + 1
+            let wait = configuration.backOff.seconds(afterAttempts: attempts - 1)
+            identityFailure = StepFailure(
+                action: "identity", reason: reason, attempts: attempts, nextAttempt: clock.now().advanced(seconds: wait)
+            )
+            logger.warning("module identities: \(reason)")
+        } else {
+            identityFailure = nil
+        }
+        reconcile()
+    }
+
+    private func forgetOldIdentities(_ deployment: EdgeDeployment) {
+        let old = state.identities.subtracting(deployment.modules.map(\.name))
+        guard !old.isEmpty, isConnected else { return }
+        state.identities.subtract(old)
+        for name in old {
+            identities[name] = nil
+            workloadFolders[name] = nil
+            state.applied[name] = nil
+        }
+        later { [logger, identityService] in
+            do {
+                try await identityService.remove(old.sorted())
+            } catch {
+                logger.warning("the identities of removed modules remain: \(error)")
+            }
+        }
+    }
+
+    // MARK: Disk
+
+    private var saveIsQueued = false
+
+    func saveSoon() {
+        guard !saveIsQueued, state != savedState else { return }
+        saveIsQueued = true
+        later { await self.save() }
+    }
+
+    private func save() async {
+        saveIsQueued = false
+        guard state != savedState else { return }
+        let writing = state
+        do {
+            try await file.keep(writing)
+            savedState = writing
+        } catch {
+            logger.error("the deployment is not kept on disk: \(error)")
+        }
+    }
+}
