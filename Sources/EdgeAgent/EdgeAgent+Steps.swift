@@ -46,11 +46,11 @@ extension EdgeAgent {
             // The engine went away, not the module: all is looked at again when it is back.
             return
         case .notFound:
-            forgetMissing(step, module, error)
+            if forgetMissing(step, module, error) { return }
         default:
             break
         }
-        if case .create = step { networkIsReady = false }
+        if case .create = step, error.reason.contains("network \(configuration.networkName)") { networkIsReady = false }
         logger.warning("\(module): \(step.action) failed: \(error.reason)")
         histories[module, default: ModuleHistory()].failed(
             step.action, error.reason, now: clock.now(), configuration.backOff)
@@ -58,18 +58,26 @@ extension EdgeAgent {
     }
 
     /// What was not found has gone without an event; what is known is put right.
-    private func forgetMissing(_ step: ReconcilingStep, _ module: String, _ error: EngineError) {
+    ///
+    /// - Returns: whether another way is open at once, so that this is no failure.
+    private func forgetMissing(_ step: ReconcilingStep, _ module: String, _ error: EngineError) -> Bool {
         switch step {
         case .create:
-            // The image is not there after all.
-            if let image = specification(module)?.image, images[image] == .ready { images[image] = nil }
+            // The image that was taken to be there has to be pulled after all.
+            guard let specification = specification(module), specification.pullPolicy == .onCreate,
+                state.applied[module] != nil, error.reason.lowercased().contains("no such image")
+            else { return false }
+            images[specification.image] = nil
             state.applied[module] = nil
+            return true
         case .start(_, let container, _), .stop(_, let container), .restart(_, let container),
             .remove(_, let container):
             if error.reason.contains("No such container") || error.reason.contains("no such container") {
-                containers[module]?.removeAll { $0.id == container }
+                forget(container, module)
+                return true
             }
-        case .pull: break
+            return false
+        case .pull: return false
         }
     }
 
@@ -87,13 +95,16 @@ extension EdgeAgent {
         }
     }
 
-    private var fallbackNames: Bool { configuration.containerNaming == .module }
+    /// The name when somebody else's container has that one already; nil when there is none.
+    private func fallbackName(_ module: String) -> String? {
+        configuration.containerNaming == .module ? "\(configuration.deviceID).\(module)" : nil
+    }
 
     private func create(_ module: String) async throws(EngineError) {
         guard let specification = specification(module), let surroundings = surroundings(of: module) else { return }
         let body = specification.containerBody(surroundings)
         var name = containerName(module)
-        if containers[module, default: []].contains(where: { $0.name == name }) {
+        if !containers[module, default: []].isEmpty {
             // The one that is to be replaced has the name until it goes.
             name += "-" + String(clock.now().milliseconds, radix: 36)
         }
@@ -109,8 +120,8 @@ extension EdgeAgent {
                 put(facts(taken), module: taken.labels[ContainerLabel.module] ?? module)
                 return
             }
-            guard fallbackNames else { throw error }
-            name = "\(configuration.deviceID).\(module)"
+            guard let fallback = fallbackName(module) else { throw error }
+            name = fallback
             created = try await engine.createContainer(name: name, body, platform: configuration.platform)
         }
         for warning in created.warnings { logger.debug("\(module): \(warning)") }
@@ -133,17 +144,7 @@ extension EdgeAgent {
 
     private func start(_ module: String, _ container: String) async throws(EngineError) {
         guard let facts = containers[module]?.first(where: { $0.id == container }) else { return }
-        let name = containerName(module)
-        let fallback = "\(configuration.deviceID).\(module)"
-        if facts.name != name, facts.name != fallback {
-            do throws(EngineError) {
-                try await engine.renameContainer(container, to: name)
-                change(container, module) { $0.name = name }
-            } catch {
-                guard error.code == .conflict else { throw error }
-                logger.warning("\(module): its container keeps the name \(facts.name): \(error.reason)")
-            }
-        }
+        try await nameFinally(facts, module)
         let news = newsOfContainer[container]
         try await engine.startContainer(container)
         if newsOfContainer[container] == news {
@@ -154,6 +155,22 @@ extension EdgeAgent {
                 $0.health = nil
             }
         }
+    }
+
+    /// Gives a container that was made beside an older one the name that it was made for.
+    private func nameFinally(_ facts: ContainerFacts, _ module: String) async throws(EngineError) {
+        let names = [containerName(module), fallbackName(module)].compactMap(\.self)
+        guard !names.contains(facts.name) else { return }
+        for name in names {
+            do throws(EngineError) {
+                try await engine.renameContainer(facts.id, to: name)
+                change(facts.id, module) { $0.name = name }
+                return
+            } catch {
+                guard error.code == .conflict else { throw error }
+            }
+        }
+        logger.warning("\(module): its container keeps the name \(facts.name), because the others are taken")
     }
 
     private func remove(_ module: String, _ container: String) async throws(EngineError) {
@@ -172,16 +189,12 @@ extension EdgeAgent {
     // MARK: Pulls
 
     private func beginPull(_ image: String) {
-        // What was used for the same container before is taken as it is, so that no registry is needed to bring back
+        // What the same container was made from before is taken as it is, so that no registry is needed to bring back
         // a module; a missing image shows when the container is made.
-        let users = (deployment?.modules ?? []).filter { $0.image == image && $0.pullPolicy == .onCreate }
-        let isKnown = users.contains { module in
-            guard let applied = state.applied[module.name], let surroundings = surroundings(of: module.name) else {
-                return false
-            }
-            return ContainerFingerprint(applied)?.image == ContainerFingerprint(module, surroundings).image
+        let users = (deployment?.modules ?? []).filter { module in
+            module.image == image && module.pullPolicy == .onCreate && !hasCurrentContainer(module)
         }
-        if isKnown, images[image] == nil {
+        if images[image] == nil, users.allSatisfy(wasMadeBefore) {
             images[image] = .ready
             reconcile()
             return
@@ -191,6 +204,21 @@ extension EdgeAgent {
         pullAttempts[image] = attempts
         waitingPulls.append(image)
         startPulls()
+    }
+
+    private func hasCurrentContainer(_ module: ModuleSpecification) -> Bool {
+        guard let surroundings = surroundings(of: module.name) else { return false }
+        let wanted = ContainerFingerprint(module, surroundings)
+        return containers[module.name, default: []].contains { $0.fingerprint == wanted }
+    }
+
+    private func wasMadeBefore(_ module: ModuleSpecification) -> Bool {
+        guard let text = state.applied[module.name], let applied = ContainerFingerprint(text),
+            let surroundings = surroundings(of: module.name)
+        else { return false }
+        let wanted = ContainerFingerprint(module, surroundings)
+        return applied.image == wanted.image && applied.environment == wanted.environment
+            && applied.createOptions == wanted.createOptions
     }
 
     private func startPulls() {

@@ -157,7 +157,7 @@ package actor EdgeAgent {
         if !failures.isEmpty {
             lastDesiredVersion = desiredVersion
             lastDesiredStatus = (500, failures.joined(separator: "; "))
-        } else if plan.isSettled, !isAskingForIdentities {
+        } else if plan.isSettled, !isAskingForIdentities, networkIsReady {
             lastDesiredVersion = desiredVersion
             lastDesiredStatus = (200, "")
             if state.lastGood != state.desired { state.lastGood = state.desired }
