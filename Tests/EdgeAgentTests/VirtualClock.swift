@@ -1,0 +1,54 @@
+import EdgeAgent
+import ModuleReconciling
+import Synchronization
+
+/// A time that moves only when a test moves it; whoever sleeps is woken then.
+final class VirtualClock: Sendable {
+    private struct State {
+        var now = WallTime(milliseconds: 1_800_000_000_000)
+        var sleepers: [Int: (due: Int, continuation: CheckedContinuation<Void, any Error>)] = [:]
+        var serial = 0
+    }
+
+    private let state = Mutex(State())
+
+    var clock: AgentClock {
+        AgentClock(now: { self.state.withLock { $0.now } }, sleep: { try await self.sleep($0) })
+    }
+
+    func advance(seconds: Int) {
+        let due = state.withLock { state -> [CheckedContinuation<Void, any Error>] in
+            state.now = state.now.advanced(seconds: seconds)
+            let ready = state.sleepers.filter { $0.value.due <= state.now.milliseconds }
+            for key in ready.keys { state.sleepers[key] = nil }
+            return ready.values.map(\.continuation)
+        }
+        for continuation in due { continuation.resume() }
+    }
+
+    private func sleep(_ duration: Duration) async throws {
+        let (seconds, fraction) = duration.components
+        let milliseconds = Int(seconds) * 1000 + Int(fraction / 1_000_000_000_000_000)
+        let due = state.withLock { $0.now.milliseconds + milliseconds }
+        let serial = state.withLock { state in
+            state.serial += 1
+            return state.serial
+        }
+        try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+                state.withLock { state in
+                    if Task.isCancelled {
+                        continuation.resume(throwing: CancellationError())
+                    } else if due <= state.now.milliseconds {
+                        continuation.resume()
+                    } else {
+                        state.sleepers[serial] = (due, continuation)
+                    }
+                }
+            }
+        } onCancel: {
+            let sleeper = state.withLock { $0.sleepers.removeValue(forKey: serial) }
+            sleeper?.continuation.resume(throwing: CancellationError())
+        }
+    }
+}
