@@ -36,7 +36,9 @@ struct CounterSolution {
             run, number = time.time_ns(), 0
             while True:
                 number += 1
-                message = Message(json.dumps({"run": run, "number": number}), "utf-8", "application/json")
+                message = Message(
+                    json.dumps({"run": run, "number": number}), content_encoding="utf-8",
+                    content_type="application/json")
                 await client.send_message(message)
                 print("acknowledged", run, number)
                 await asyncio.sleep(0.05)

@@ -74,8 +74,8 @@ class Downloader:
     # Messages
 
     async def send(self, kind, body, correlation):
-        message = Message(json.dumps(body, separators=(",", ":")), "utf-8", "application/json")
-        message.message_id = str(uuid.uuid4())
+        text = json.dumps(body, separators=(",", ":"))
+        message = Message(text, str(uuid.uuid4()), content_encoding="utf-8", content_type="application/json")
         message.correlation_id = correlation
         message.custom_properties["__messageType"] = kind
         await self.client.send_message(message)
