@@ -23,4 +23,7 @@ final class DeploymentEvaluator: Sendable {
     /// An identity was made or changed.
     func identityChanged(_ key: IdentityKey, in transaction: WriteTransaction, at time: Timestamp) throws {
     }
+
+    func identityRemoved(_ key: IdentityKey, in transaction: WriteTransaction, at time: Timestamp) throws {
+    }
 }

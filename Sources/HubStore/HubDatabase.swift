@@ -117,6 +117,22 @@ package final class WriteTransaction {
     /// must not block. Forgotten when the write is undone.
     package func afterCommit(_ action: @escaping @Sendable () -> Void) { actions.append(action) }
 
+    /// Runs a part of a write that is undone alone when it throws.
+    package func nested<Result>(_ body: () throws -> Result) throws -> Result {
+        let count = actions.count
+        try database.run("SAVEPOINT part")
+        do {
+            let result = try body()
+            try database.run("RELEASE part")
+            return result
+        } catch {
+            actions.removeSubrange(count...)
+            try database.run("ROLLBACK TO part")
+            try database.run("RELEASE part")
+            throw error
+        }
+    }
+
     fileprivate func attempt<Result>(_ body: (WriteTransaction) throws -> Result) -> Swift.Result<Result, any Error> {
         if let failure { return .failure(failure) }
         let count = actions.count

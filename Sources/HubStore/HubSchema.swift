@@ -53,6 +53,7 @@ enum HubSchema {
         CREATE INDEX identity_edge_devices ON identity (device) WHERE module = '' AND edge = 1;
         CREATE INDEX identity_modules ON identity (device, module) WHERE module <> '';
         CREATE INDEX identity_children ON identity (parent, device) WHERE parent IS NOT NULL;
+        CREATE INDEX identity_edge_scopes ON identity (scope) WHERE edge = 1;
 
         CREATE TABLE tag (
             path TEXT NOT NULL,

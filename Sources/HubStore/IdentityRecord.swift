@@ -213,3 +213,20 @@ extension WriteTransaction {
             .text(key.moduleID ?? ""))
     }
 }
+
+extension WriteTransaction {
+    /// A disabled device disables its modules.
+    package func setModulesEnabled(_ isEnabled: Bool, of deviceID: String) throws {
+        try database.run(
+            "UPDATE identity SET enabled = ? WHERE device = ? AND module > ''", .int(isEnabled ? 1 : 0),
+            .text(deviceID))
+    }
+
+    /// Writes the keys and the tag of an identity.
+    package func setKeys(_ keys: IdentityAuthentication.Pair, tagCounter: Int64, of key: IdentityKey) throws {
+        try database.run(
+            "UPDATE identity SET primary_key = ?, secondary_key = ?, etag = ? WHERE device = ? AND module = ?",
+            .optional(keys.primary), .optional(keys.secondary), .integer(tagCounter), .text(key.deviceID),
+            .text(key.moduleID ?? ""))
+    }
+}

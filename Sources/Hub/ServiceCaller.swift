@@ -1,0 +1,80 @@
+import FoundationEssentials
+import HubProtocol
+import HubStore
+import Model
+import NIOHTTP1
+import Transport
+
+/// Who sent a request to the service interface.
+enum ServiceCaller: Sendable {
+    case policy(AccessPolicy)
+    /// A device or module with its own key.
+    case identity(IdentityKey)
+}
+
+extension ServiceCaller {
+    /// Finds out from the request's token who calls, and that the token covers the path (hub.md, section 9.1).
+    ///
+    /// - Throws: `HubError`: `iotHubUnauthorizedAccess`.
+    static func find(
+        for request: HTTPRequest, in registry: HubRegistry, hostNames: [String]
+    ) async throws(HubError) -> ServiceCaller {
+        guard let text = request.headers.first(name: "Authorization") else {
+            throw unauthorized("The request has no Authorization header.")
+        }
+        let token: SASToken
+        do {
+            token = try SASToken(parsing: text)
+        } catch {
+            throw unauthorized("The Authorization header is no shared access signature: \(error)")
+        }
+        guard !token.isExpired(now: registry.now().seconds, skew: 300) else {
+            throw unauthorized("The token has expired.")
+        }
+        let path = request.path.map { PercentCoding.encoded($0) }.joined(separator: "/")
+        guard hostNames.contains(where: { token.covers("\($0)/\(path)") }) else {
+            throw unauthorized("The token's resource is not this hub, or not this path.")
+        }
+        if let name = token.policy {
+            guard let policy = registry.policies[name],
+                isSigned(token, by: [policy.primaryKey, policy.secondaryKey])
+            else { throw unauthorized("There is no policy '\(name)' with that key.") }
+            return .policy(policy)
+        }
+        guard let key = identity(of: token) else {
+            throw unauthorized("The token names neither a policy nor a device.")
+        }
+        let found = try await registry.read { try $0.identity(key) }
+        guard let found, found.isEnabled, found.authentication.kind == .sas,
+            isSigned(token, by: found.authentication.keys.all)
+        else { throw unauthorized("There is no '\(key)' with that key.") }
+        return .identity(key)
+    }
+
+    private static func isSigned(_ token: SASToken, by keys: [String]) -> Bool {
+        keys.contains { key in Data(base64Encoded: key).map { token.isSigned(with: $0) } ?? false }
+    }
+
+    /// `host/devices/id[/modules/id]`
+    private static func identity(of token: SASToken) -> IdentityKey? {
+        let parts = token.resource.split(separator: "/").map { PercentCoding.decoded($0) }
+        guard parts.count == 3 || parts.count == 5, parts[1].lowercased() == "devices" else { return nil }
+        guard parts.count == 5 else { return IdentityKey(device: parts[2]) }
+        guard parts[3].lowercased() == "modules" else { return nil }
+        return IdentityKey(device: parts[2], module: parts[4])
+    }
+
+    static func unauthorized(_ message: String) -> HubError { HubError(.iotHubUnauthorizedAccess, message) }
+
+    /// - Throws: `HubError` unless the caller is a policy with these rights.
+    func require(_ rights: AccessRights) throws(HubError) {
+        guard case .policy(let policy) = self, policy.rights.isSuperset(of: rights) else {
+            throw Self.unauthorized("The caller lacks the right to do this.")
+        }
+    }
+
+    /// Whether this is the device itself. One of its modules is not.
+    func isDevice(_ deviceID: String) -> Bool {
+        if case .identity(let key) = self { key == IdentityKey(device: deviceID) } else { false }
+    }
+}

@@ -1,0 +1,83 @@
+import HubStore
+import JSONDocument
+import Logging
+import Model
+import NIOCore
+import NIOHTTP1
+package import Transport
+
+/// The REST interface of the hub's service side (hub.md, section 1).
+package struct ServiceResponder: HTTPResponder {
+    let registry: HubRegistry
+    let methods: any MethodInvoker
+    let hostNames: [String]
+
+    /// - Parameter hostNames: the names by which tokens may call this hub.
+    package init(registry: HubRegistry, methods: any MethodInvoker, hostNames: [String]) {
+        self.registry = registry
+        self.methods = methods
+        self.hostNames = hostNames
+    }
+
+    package func respond(to request: HTTPRequest) async -> HTTPResponse {
+        if let response = await answer(request) { return response }
+        let error = HubError(.genericBadRequest, "There is no \(request.method) of this path.")
+        return ServiceAnswer.refusal(error, status: 404, envelope: .general, at: registry.now())
+    }
+
+    /// Nil when the path is none of the service interface.
+    package func answer(_ request: HTTPRequest) async -> HTTPResponse? {
+        guard let route = ServiceRoute(request) else { return nil }
+        var response: HTTPResponse
+        do {
+            let caller = try await ServiceCaller.find(for: request, in: registry, hostNames: hostNames)
+            try checkVersion(of: request)
+            response = try await carryOut(route, request, caller)
+        } catch {
+            response = ServiceAnswer.refusal(error, envelope: route.envelope, at: registry.now())
+        }
+        if let id = request.headers.first(name: "x-ms-client-request-id") {
+            response.headers.replaceOrAdd(name: "x-ms-client-request-id", value: id)
+        }
+        return response
+    }
+
+    /// `2021-04-12` or `2017-11-08-preview`; any date that looks like one is good.
+    private func checkVersion(of request: HTTPRequest) throws(HubError) {
+        let text = request.parameter("api-version") ?? ""
+        let date = text.hasSuffix("-preview") ? text.dropLast("-preview".count) : Substring(text)
+        let parts = date.split(separator: "-", omittingEmptySubsequences: false)
+        guard parts.map(\.count) == [4, 2, 2], parts.joined().utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
+            throw HubError(.invalidProtocolVersion, "The parameter api-version is missing or no version: '\(text)'.")
+        }
+    }
+
+    private func carryOut(
+        _ route: ServiceRoute, _ request: HTTPRequest, _ caller: ServiceCaller
+    ) async throws(HubError) -> HTTPResponse {
+        switch route {
+        case .devices, .device, .query, .regenerateKeys, .modules, .module, .deviceStatistics, .scope:
+            try await carryOutRegistry(route, request, caller)
+        case .twin(let key):
+            try await twin(key, request, caller)
+        case .method(let key):
+            try await method(key, request, caller)
+        case .serviceStatistics:
+            try await serviceStatistics(request, caller)
+        case .applyConfiguration(let device):
+            try await applyConfiguration(device, request, caller)
+        case .configurations, .configuration, .testQueries:
+            try await carryOutConfigurations(route, request, caller)
+        case .unsupported(let what):
+            throw HubError(.invalidOperation, "This hub does not serve \(what).")
+        }
+    }
+
+    func condition(_ request: HTTPRequest) -> EntityCondition {
+        EntityCondition(ifMatch: request.headers.first(name: "If-Match"))
+    }
+
+    static func wrongMethod(_ request: HTTPRequest) -> HubError {
+        HubError(.genericMethodNotAllowed, "\(request.method) is not possible here.")
+    }
+}
