@@ -98,22 +98,27 @@ package final class EventLog: Sendable {
         _ events: [DeviceEvent], source: EventSource = .telemetry, from sender: EventSender,
         completion: @escaping Completion
     ) {
-        guard !events.isEmpty else {
-            barrier(completion)
-            return
-        }
-        let partition = partition(of: sender)
+        append([EventRun(events, source: source, from: sender)], completion: completion)
+    }
+
+    /// Takes messages of several senders, all of them or none.
+    package func append(_ runs: [EventRun], completion: @escaping Completion) {
         var size = 0
-        for event in events {
-            size += event.propertyBag.readableBytes + event.body.readableBytes + EventEntry.messageHeaderSize
+        for run in runs {
+            for event in run.events {
+                size += event.propertyBag.readableBytes + event.body.readableBytes + EventEntry.messageHeaderSize
+            }
         }
         let (refusal, mustSchedule): (EventLogError?, Bool) = inbox.withLock { inbox in
             guard !inbox.isClosed else { return (.closed, false) }
             guard inbox.bytes + size <= options.pendingLimit || inbox.bytes == 0 else { return (.busy, false) }
-            for event in events {
-                let place = Self.openBlock(for: partition, in: &inbox)
-                inbox.blocks[place].append(
-                    bag: event.propertyBag, body: event.body, source: source, sender: sender)
+            for run in runs {
+                let partition = partition(of: run.sender)
+                for event in run.events {
+                    let place = Self.openBlock(for: partition, in: &inbox)
+                    inbox.blocks[place].append(
+                        bag: event.propertyBag, body: event.body, source: run.source, sender: run.sender)
+                }
             }
             inbox.bytes += size
             inbox.completions.append(completion)
@@ -121,17 +126,6 @@ package final class EventLog: Sendable {
             return (nil, !inbox.isScheduled)
         }
         if let refusal { completion(.failure(refusal)) }
-        if mustSchedule { queue.async { self.commitAll() } }
-    }
-
-    /// Completes after everything that was handed over before.
-    private func barrier(_ completion: @escaping Completion) {
-        let mustSchedule = inbox.withLock { inbox in
-            guard !inbox.isClosed else { return false }
-            inbox.completions.append(completion)
-            defer { inbox.isScheduled = true }
-            return !inbox.isScheduled
-        }
         if mustSchedule { queue.async { self.commitAll() } }
     }
 

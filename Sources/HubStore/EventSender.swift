@@ -1,3 +1,4 @@
+package import HubProtocol
 import NIOCore
 
 /// Where a message comes from, as the property `iothub-message-source` says (hub.md, section 10.1).
@@ -60,6 +61,19 @@ package final class EventSender: Sendable {
         self.init(
             deviceID: texts[0], moduleID: isModule == 1 ? texts[1] : nil, generationID: texts[2],
             authenticationMethod: texts[3])
+    }
+}
+
+/// Messages of one sender, in order.
+package struct EventRun: Sendable {
+    package var events: [DeviceEvent]
+    package let source: EventSource
+    package let sender: EventSender
+
+    package init(_ events: [DeviceEvent], source: EventSource = .telemetry, from sender: EventSender) {
+        self.events = events
+        self.source = source
+        self.sender = sender
     }
 }
 

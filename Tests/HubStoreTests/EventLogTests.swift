@@ -47,6 +47,14 @@ func sender(_ device: String, _ module: String? = nil) -> EventSender {
         deviceID: device, moduleID: module, generationID: "g-\(device)", authenticationMethod: "{\"scope\":\"device\"}")
 }
 
+/// What completions reported, in their order.
+final class Reports<Value: Sendable>: Sendable {
+    private let values = Mutex<[Value]>([])
+
+    func add(_ value: Value) { values.withLock { $0.append(value) } }
+    var all: [Value] { values.withLock { $0 } }
+}
+
 extension EventLog {
     func append(_ events: [DeviceEvent], from sender: EventSender) async throws {
         let result = await withCheckedContinuation { continuation in
@@ -69,6 +77,22 @@ extension EventLog {
                 }
             }
         }
+    }
+}
+
+extension EventReader {
+    /// Follows the log until so many messages have come.
+    func texts(_ count: Int) async throws -> [String] {
+        var texts: [String] = []
+        while texts.count < count {
+            for block in try await next() {
+                try block.forEach {
+                    texts.append($0.text)
+                    return true
+                }
+            }
+        }
+        return texts
     }
 }
 
@@ -206,27 +230,12 @@ extension StoredEvent {
     @Test func `Reports come in the order of the calls`() async throws {
         let folder = try LogFolder()
         let log = try open(folder)
-        let order = Mutex<[Int]>([])
-        await withTaskGroup(of: Void.self) { group in
-            for number in 0..<500 {
-                group.addTask {
-                    await withCheckedContinuation { continuation in
-                        // The lock makes the order of the calls the order of the numbers seen here.
-                        log.append([event("\(number)")], from: sender("d\(number % 7)")) { _ in
-                            order.withLock { $0.append(number) }
-                            continuation.resume()
-                        }
-                    }
-                }
-            }
-        }
-        #expect(order.withLock { $0.count } == 500)
-        let ordered = Mutex<[Int]>([])
+        let reports = Reports<Int>()
         for number in 0..<200 {
-            log.append([event("\(number)")], from: sender("d")) { _ in ordered.withLock { $0.append(number) } }
+            log.append([event("\(number)")], from: sender("d")) { _ in reports.add(number) }
         }
         try await log.append([event("end")], from: sender("d"))
-        #expect(ordered.withLock { $0 } == Array(0..<200))
+        #expect(reports.all == Array(0..<200))
         await log.close()
     }
 
@@ -234,18 +243,7 @@ extension StoredEvent {
         let folder = try LogFolder()
         let log = try open(folder) { $0.segmentBytes = 8192 }
         let reader = log.reader(from: .latest)
-        async let read: [String] = {
-            var texts: [String] = []
-            while texts.count < 300 {
-                for block in try await reader.next() {
-                    try block.forEach {
-                        texts.append($0.text)
-                        return true
-                    }
-                }
-            }
-            return texts
-        }()
+        async let read = reader.texts(300)
         for number in 0..<300 {
             try await log.append([event("\(number) " + String(repeating: "x", count: 64))], from: sender("d"))
         }
@@ -299,14 +297,14 @@ extension StoredEvent {
         let folder = try LogFolder()
         let log = try open(folder) { $0.pendingLimit = 10_000 }
         let body = String(repeating: "x", count: 4000)
-        let results = Mutex<[Bool]>([])
+        let results = Reports<Bool>()
         for _ in 0..<200 {
             log.append([event(body)], from: sender("d")) { result in
-                results.withLock { $0.append((try? result.get()) != nil) }
+                results.add((try? result.get()) != nil)
             }
         }
         try await log.append([], from: sender("d"))
-        let taken = results.withLock { $0.count { $0 } }
+        let taken = results.all.count { $0 }
         #expect(try await log.all().count == taken)
         await log.close()
     }
