@@ -89,7 +89,8 @@ private struct EdgeRouteReader {
             case .sign(.times): text += "*"
             case .name(let name) where !Self.reserved.contains(name.lowercased()): text += name
             case .number: text += parser.source.text(parser.current.range)
-            default: throw parser.error("\(parser.found) where a part of the source, such as messages or *, is expected")
+            default:
+                throw parser.error("\(parser.found) where a part of the source, such as messages or *, is expected")
             }
             parser.place += 1
         }

@@ -193,7 +193,9 @@ extension ExpressionParser {
             repeat {
                 arguments.append(try nested { (parser) throws(QueryError) in try parser.expression() })
             } while take(.comma)
-            guard take(.close) else { throw error("\(found) where ',' or ')' is expected after an argument of \(word)") }
+            guard take(.close) else {
+                throw error("\(found) where ',' or ')' is expected after an argument of \(word)")
+            }
         }
         guard arguments.count <= 100 else { throw error(.limit, "\(word) has too many arguments") }
         let depth = (arguments.map(\.depth).max() ?? 0) + 1

@@ -159,7 +159,8 @@ struct QueryReader {
         }
         if let stray = condition?.paths.first(where: { !SystemMembers.ofJobs.contains($0.root) }) {
             throw source.error(
-                .name, at: token.range.lowerBound, "\(stray) is no member of a job; conditions see only members of jobs")
+                .name, at: token.range.lowerBound, "\(stray) is no member of a job; conditions see only members of jobs"
+            )
         }
     }
 }

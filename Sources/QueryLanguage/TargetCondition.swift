@@ -126,7 +126,8 @@ extension Expression {
     var equalities: [TargetCondition.Equality] {
         switch self {
         case .all(let parts): parts.flatMap(\.equalities)
-        case .compare(.equal, .path(let path), .literal(let value)), .compare(.equal, .literal(let value), .path(let path)):
+        case .compare(.equal, .path(let path), .literal(let value)),
+            .compare(.equal, .literal(let value), .path(let path)):
             value.constant.map { [TargetCondition.Equality(path: path, value: $0)] } ?? []
         default: []
         }

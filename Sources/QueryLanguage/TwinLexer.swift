@@ -144,7 +144,9 @@ struct TwinLexer {
     }
 
     private func elementIndex(at start: Int, steps: [QueryPath.Step]) -> (value: Int, end: Int)? {
-        if steps.count == 1, case .member(let name) = steps[0], ["in", "nin"].contains(name.lowercased()) { return nil }
+        if steps.count == 1, case .member(let name) = steps[0], ["in", "nin"].contains(name.lowercased()) {
+            return nil
+        }
         guard start < bytes.count, bytes[start] == UInt8(ascii: "[") else { return nil }
         var end = start + 1
         while end < bytes.count, Characters.isDigit(bytes[end]) { end += 1 }

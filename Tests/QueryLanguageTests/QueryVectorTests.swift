@@ -63,10 +63,13 @@ import Testing
             let condition = try TargetCondition(parsing: text, scope: scope)
             let rows = scope == .module ? modules : devices
             let chosen = rows.filter { condition.selects($0) }
-            if let ids = expected?["ids"]?.array { #expect(Set(chosen.map { $0["deviceId"] }) == Set(ids.map { $0 }), name) }
+            if let ids = expected?["ids"]?.array {
+                #expect(Set(chosen.map { $0["deviceId"] }) == Set(ids.map { $0 }), name)
+            }
             if let pairs = expected?["moduleIds"]?.array {
                 #expect(
-                    Set(chosen.map { JSONValue([$0["deviceId"] ?? .null, $0["moduleId"] ?? .null]) }) == Set(pairs), name)
+                    Set(chosen.map { JSONValue([$0["deviceId"] ?? .null, $0["moduleId"] ?? .null]) }) == Set(pairs),
+                    name)
             }
             guard let part = condition.queryCondition else {
                 #expect(chosen.isEmpty, name)
