@@ -1,0 +1,132 @@
+import EdgeStore
+import Synchronization
+
+/// Takes the messages of one queue to its receiver, in order, with a window of unsettled ones.
+///
+/// All calls may come from any thread and return at once.
+final class QueuePump: Sendable {
+    /// Who gets the messages. Must return at once; may call the pump.
+    typealias Receiver = @Sendable (_ messages: [StoredMessage], _ pump: QueuePump) -> Void
+
+    private struct State {
+        var window: QueueWindow
+        var receiver: Receiver?
+        var owner: ObjectIdentifier?
+        var outbox: [(messages: [StoredMessage], receiver: Receiver)] = []
+        var isSending = false
+    }
+
+    let queue: QueueName
+    private let store: MessageStore
+    private let state: Mutex<State>
+    /// Told when a message waits while nobody is attached.
+    private let onWaiting: @Sendable () -> Void
+
+    private static let windowLimit = 256
+    private static let windowBytes = 1 << 20
+
+    init(
+        _ queue: QueueName, store: MessageStore, mayHoldMore: Bool, onWaiting: @escaping @Sendable () -> Void = {}
+    ) {
+        self.queue = queue
+        self.store = store
+        self.onWaiting = onWaiting
+        state = Mutex(
+            State(
+                window: QueueWindow(
+                    limit: Self.windowLimit, byteLimit: Self.windowBytes, mayHoldMore: mayHoldMore)))
+    }
+
+    var isEmpty: Bool { state.withLock { $0.window.isEmpty } }
+
+    func offer(_ messages: [StoredMessage]) {
+        let waits = state.withLock { state in
+            let wasEmpty = state.window.isEmpty
+            let taken = state.window.offer(messages)
+            enqueue(taken, &state)
+            return wasEmpty && !state.window.isAttached
+        }
+        if waits { onWaiting() }
+        proceed()
+    }
+
+    /// Gives the messages to a receiver, in place of an earlier one; what that one did not settle comes first.
+    ///
+    /// - Parameter owner: whoever may `detach` the receiver.
+    func attach(_ owner: AnyObject, _ receiver: @escaping Receiver) {
+        let owner = ObjectIdentifier(owner)
+        let isNew = state.withLock { state in
+            guard state.owner != owner else { return false }
+            state.outbox.removeAll()
+            state.window.detach()
+            state.owner = owner
+            state.receiver = receiver
+            state.window.attach()
+            return true
+        }
+        if isNew { proceed() }
+    }
+
+    /// Takes the queue from its receiver; without effect when another owner has it.
+    func detach(_ owner: AnyObject) {
+        let owner = ObjectIdentifier(owner)
+        state.withLock { state in
+            guard state.owner == owner else { return }
+            state.window.detach()
+            state.receiver = nil
+            state.owner = nil
+            state.outbox.removeAll()
+        }
+    }
+
+    /// The receiver is done with these messages, delivered or given up.
+    func settle(_ sequences: some Sequence<Int64>) {
+        let done = state.withLock { state in sequences.compactMap { state.window.settle($0) } }
+        store.remove(done, from: queue)
+        proceed()
+    }
+
+    /// Sends a message that is still on its way once more.
+    func repeatDelivery(of sequence: Int64) {
+        state.withLock { state in
+            guard let message = state.window.unsettledMessage(sequence) else { return }
+            enqueue([message], &state)
+        }
+        proceed()
+    }
+
+    private func enqueue(_ messages: [StoredMessage], _ state: inout State) {
+        guard !messages.isEmpty, let receiver = state.receiver else { return }
+        state.outbox.append((messages, receiver))
+    }
+
+    /// Reads what is due and sends what was taken. One thread sends at a time, so that two cannot swap their messages,
+    /// and outside the lock, so that the receiver may settle at once.
+    private func proceed() {
+        if let read = state.withLock({ $0.window.nextRead() }) {
+            store.read(queue, after: read.places, limit: read.limit, byteLimit: read.byteLimit) { [self] result in
+                state.withLock { state in
+                    // A disk that cannot be read now is asked again with the next message or receiver.
+                    enqueue(state.window.finish(read, (try? result.get()) ?? []), &state)
+                }
+                proceed()
+            }
+        }
+        guard
+            state.withLock({ state in
+                if state.isSending || state.outbox.isEmpty { return false }
+                state.isSending = true
+                return true
+            })
+        else { return }
+        while let next = state.withLock({ state -> (messages: [StoredMessage], receiver: Receiver)? in
+            guard !state.outbox.isEmpty else {
+                state.isSending = false
+                return nil
+            }
+            return state.outbox.removeFirst()
+        }) {
+            next.receiver(next.messages, self)
+        }
+    }
+}

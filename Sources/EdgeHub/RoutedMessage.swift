@@ -1,0 +1,78 @@
+import HubProtocol
+import Model
+import NIOCore
+
+/// A message on its way through the routes: taken apart only as far as they ask.
+struct RoutedMessage: Sendable {
+    let event: DeviceEvent
+    let sender: IdentityKey
+    /// As FROM names it: `/messages/modules/m/outputs/o`.
+    let source: String
+
+    static let twinChangeSource = "/twinChangeNotifications"
+
+    /// A message that a module or leaf device has sent.
+    init(_ event: DeviceEvent, from sender: IdentityKey) {
+        self.event = event
+        self.sender = sender
+        guard let module = sender.moduleID else {
+            source = "/messages"
+            return
+        }
+        if let output = PropertyBag.outputName(event.propertyBag), !output.isEmpty {
+            source = "/messages/modules/\(module)/outputs/\(output)"
+        } else {
+            source = "/messages/modules/\(module)"
+        }
+    }
+
+    init(_ event: DeviceEvent, from sender: IdentityKey, source: String) {
+        self.event = event
+        self.sender = sender
+        self.source = source
+    }
+}
+
+/// What the edge hub itself does with property bags, without taking them apart.
+enum PropertyBag {
+    /// The value of `$.on`.
+    static func outputName(_ bag: ByteBuffer) -> String? {
+        for pair in bag.readableBytesView.split(separator: UInt8(ascii: "&")) {
+            guard let rest = value(of: "on", in: pair) else { continue }
+            return PercentCoding.decoded(String(decoding: rest, as: UTF8.self))
+        }
+        return nil
+    }
+
+    /// The bag with the sender's identity, and without what a sender claims about it.
+    static func stamped(_ bag: ByteBuffer, sender: IdentityKey) -> ByteBuffer {
+        var result = ByteBuffer()
+        result.reserveCapacity(bag.readableBytes + 64)
+        result.writeString("$.cdid=\(PercentCoding.encoded(sender.deviceID))")
+        if let module = sender.moduleID { result.writeString("&$.cmid=\(PercentCoding.encoded(module))") }
+        for pair in bag.readableBytesView.split(separator: UInt8(ascii: "&"))
+        where value(of: "cdid", in: pair) == nil && value(of: "cmid", in: pair) == nil {
+            result.writeInteger(UInt8(ascii: "&"))
+            result.writeBytes(pair)
+        }
+        return result
+    }
+
+    /// What follows `$.name=` or `%24.name=`; nil for another pair.
+    private static func value(of name: String, in pair: ByteBufferView) -> ByteBufferView? {
+        var rest = pair
+        if rest.first == UInt8(ascii: "$") {
+            rest = rest.dropFirst()
+        } else if rest.starts(with: "%24".utf8) {
+            rest = rest.dropFirst(3)
+        } else {
+            return nil
+        }
+        guard rest.starts(with: ".".utf8) else { return nil }
+        rest = rest.dropFirst()
+        guard rest.starts(with: name.utf8) else { return nil }
+        rest = rest.dropFirst(name.utf8.count)
+        guard rest.first == UInt8(ascii: "=") else { return nil }
+        return rest.dropFirst()
+    }
+}

@@ -1,0 +1,79 @@
+import EdgeStore
+import HubProtocol
+import Model
+import Synchronization
+
+/// The routes in force, compiled. Evaluates a message once and names each endpoint once (edge-runtime.md, D.6).
+final class Router: Sendable {
+    struct Route: Sendable {
+        let compiled: EdgeRoute
+        let endpoint: Endpoint
+        let priority: Int
+        let timeToLive: Int?
+    }
+
+    enum Endpoint: Hashable, Sendable {
+        case upstream
+        case input(module: IdentityKey, name: String)
+    }
+
+    private let routes: [Route]
+    /// The routes whose source fits, by source; a device has few sources, and they repeat.
+    private let candidates = Mutex<[String: [Int]]>([:])
+    private static let candidateLimit = 1_000
+
+    /// The routes that could not be compiled, with the position.
+    let problems: [RoutingConfiguration.Problem]
+
+    init(_ configuration: RoutingConfiguration, deviceID: String) {
+        var problems = configuration.problems
+        var routes: [Route] = []
+        for route in configuration.routes {
+            do {
+                routes.append(try Self.compile(route, configuration, deviceID))
+            } catch let problem as RoutingConfiguration.Problem {
+                problems.append(problem)
+            } catch {
+                problems.append(RoutingConfiguration.Problem(route: route.name, reason: "\(error)"))
+            }
+        }
+        self.problems = problems
+        self.routes = routes
+    }
+
+    /// Where a message goes. A message that no route takes goes nowhere.
+    func destinations(for message: RoutedMessage) -> [Destination] {
+        let places = candidates(for: message.source)
+        guard !places.isEmpty else { return [] }
+        var chosen: [(endpoint: Endpoint, priority: Int, timeToLive: Int?)] = []
+        for place in places {
+            let route = routes[place]
+            let earlier = chosen.firstIndex { $0.endpoint == route.endpoint }
+            if let earlier, chosen[earlier].priority <= route.priority { continue }
+            guard Self.matches(route.compiled, message) else { continue }
+            let entry = (route.endpoint, route.priority, route.timeToLive)
+            if let earlier { chosen[earlier] = entry } else { chosen.append(entry) }
+        }
+        return chosen.map { entry in
+            let queue: QueueName =
+                switch entry.endpoint {
+                case .upstream: .upstream(from: message.sender)
+                case .input(let module, let name): .input(of: module, name: name)
+                }
+            return Destination(queue: queue, priority: entry.priority, timeToLive: entry.timeToLive)
+        }
+    }
+
+    /// Whether any route could take a message of that source.
+    func takes(_ source: String) -> Bool { !candidates(for: source).isEmpty }
+
+    private func candidates(for source: String) -> [Int] {
+        candidates.withLock { candidates in
+            if let known = candidates[source] { return known }
+            if candidates.count >= Self.candidateLimit { candidates.removeAll() }
+            let found = routes.indices.filter { Self.accepts(routes[$0].compiled, source) }
+            candidates[source] = found
+            return found
+        }
+    }
+}
