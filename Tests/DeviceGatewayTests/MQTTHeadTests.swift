@@ -52,16 +52,17 @@ import Transport
         }
     }
 
-    @Test(arguments: [
-        ("pi", "hub.test/pi/?api-version=2019-10-01", "wrong", MQTTConnectCode.notAuthorized),
-        ("pi", "hub.test/pi/?api-version=2019-10-01", nil, .notAuthorized),
-        ("pi", "hub.test/other/?api-version=2019-10-01", "token", .identifierRejected),
-        ("pi", "nothing", "token", .badUserNameOrPassword),
-        ("a/b/c", "hub.test/a/b/c/?api-version=1", "token", .identifierRejected),
-        ("", "hub.test/pi", "token", .identifierRejected),
-        ("pi", "hub.test/pi/api-version=2016-11-14", "token", .accepted),
-        ("pi/m", "hub.test/pi/m/?api-version=2019-10-01&model-id=x", "token", .accepted),
-    ] as [(String, String, String?, MQTTConnectCode)])
+    @Test(
+        arguments: [
+            ("pi", "hub.test/pi/?api-version=2019-10-01", "wrong", MQTTConnectCode.notAuthorized),
+            ("pi", "hub.test/pi/?api-version=2019-10-01", nil, .notAuthorized),
+            ("pi", "hub.test/other/?api-version=2019-10-01", "token", .identifierRejected),
+            ("pi", "nothing", "token", .badUserNameOrPassword),
+            ("a/b/c", "hub.test/a/b/c/?api-version=1", "token", .identifierRejected),
+            ("", "hub.test/pi", "token", .identifierRejected),
+            ("pi", "hub.test/pi/api-version=2016-11-14", "token", .accepted),
+            ("pi/m", "hub.test/pi/m/?api-version=2019-10-01&model-id=x", "token", .accepted),
+        ] as [(String, String, String?, MQTTConnectCode)])
     func `CONNECT is answered by who asks`(id: String, user: String, password: String?, code: MQTTConnectCode)
         async throws
     {
