@@ -15,6 +15,8 @@ package struct NetworkSummary: Sendable {
         driver = raw["Driver"]?.string ?? ""
         labels = textMembers(raw["Labels"])
         gateway = (raw["IPAM"]?["Config"]?.array ?? []).lazy.compactMap { $0["Gateway"]?.string }
+            // Some engines write the length of the prefix behind it.
+            .map { String($0.prefix { $0 != "/" }) }
             .first { !$0.isEmpty && !$0.contains(":") }
     }
 }

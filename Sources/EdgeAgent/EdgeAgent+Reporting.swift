@@ -19,7 +19,7 @@ extension EdgeAgent {
             reportAttempts = 0
         } catch {
             reportAttempts += 1
-            logger.debug("the report was not taken: \(error)")
+            logger.warning("the report was not taken: \(error)")
             guard isConnected else {
                 isReporting = false
                 return

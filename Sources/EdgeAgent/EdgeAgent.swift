@@ -138,9 +138,9 @@ package actor EdgeAgent {
         if let wakeUp, wakeUp <= time, wakeUp > now { return }
         wakeUp = time
         // Never in one piece for longer than an hour: the wall clock may be set meanwhile.
-        let wait = min(max(time.milliseconds - now.milliseconds, 0) + 1, 3_600_000)
+        let end = min(time, now.advanced(seconds: 3600))
         later { [clock] in
-            guard (try? await clock.sleep(.milliseconds(wait))) != nil else { return }
+            guard (try? await clock.sleepUntil(end)) != nil else { return }
             await self.woke(time)
         }
     }

@@ -20,6 +20,7 @@ struct EngineContractTests {
             let name = "agent-test-\(UUID().uuidString)"
             let body: JSONValue = [
                 "Image": .string(image.description), "Env": ["GREETING=hello"],
+                "HostConfig": ["NetworkMode": "none"],
                 "Labels": ["agent-test": .string(String(label.dropFirst("agent-test=".count)))],
             ]
             let created = try await engine.createContainer(name: name, body)
@@ -44,7 +45,8 @@ struct EngineContractTests {
     @Test func `Output keeps its streams apart`() async throws {
         try await EngineFixture.withImage { engine, image in
             let created = try await engine.createContainer(
-                name: nil, ["Image": .string(image.description), "Cmd": ["exit", "3"]])
+                name: nil,
+                ["Image": .string(image.description), "Cmd": ["exit", "3"], "HostConfig": ["NetworkMode": "none"]])
             try await engine.startContainer(created.id)
             #expect(try await engine.waitForContainer(created.id) == 3)
             let pieces = Mutex<[ContainerOutput]>([])
@@ -75,6 +77,7 @@ struct EngineContractTests {
                 name: nil,
                 [
                     "Image": .string(image.description), "Cmd": ["exit", "3"],
+                    "HostConfig": ["NetworkMode": "none"],
                     "Labels": ["agent-test": .string(mark)],
                 ])
             try await engine.startContainer(created.id)
@@ -174,8 +177,11 @@ struct EngineContractTests {
         try await EngineFixture.withImage { engine, image in
             let dockerfile = "FROM \(image)\nRUN [\"/program\", \"exit\", \"7\"]\n"
             let context = EngineFixture.archive([("Dockerfile", Array(dockerfile.utf8), 0o644)])
+            var build = ImageBuild(tags: ["\(image.repository):bad"])
+            build.network = "none"
+            let failing = build
             let error = await #expect(throws: EngineError.self) {
-                try await engine.buildImage(ImageBuild(tags: ["\(image.repository):bad"]), context: context)
+                try await engine.buildImage(failing, context: context)
             }
             #expect(error?.code == .transferFailed)
             #expect(error?.reason.contains("non-zero code: 7") == true)

@@ -82,6 +82,38 @@ struct EdgeAgentTests {
         }
     }
 
+    @Test(.enabled(if: RegistryFixture.isInstalled))
+    func `An image is pulled with the manifest's credential, which is told to nobody`() async throws {
+        let registry = try RegistryFixture()
+        try await AgentFixture.with { device in
+            let remote = ImageReference("\(registry.address)/team/\(device.image("1"))")
+            try await device.engine.tagImage(device.image("1"), as: remote)
+            try await device.engine.pushImage(
+                remote, credential: RegistryCredential(address: registry.address, userName: "attic", password: "U*U"))
+            try await device.engine.removeImage(remote.description)
+            try await device.engine.removeImage(device.image("1"), force: true)
+            let pulled: JSONObject = [
+                "settings": ["image": .string(remote.description)], "imagePullPolicy": "on-create",
+            ]
+            let manifest = device.manifest(["probe": pulled])
+            let credential: JSONValue = ["address": .string(registry.address), "username": "attic", "password": "U*U"]
+            let patch: JSONValue = ["runtime": ["settings": ["registryCredentials": ["test": credential]]]]
+            device.twin.setDesired(manifest.merged(with: patch))
+            try await device.running(device.agent()) {
+                let reported = await device.twin.settled()
+                #expect(reported.at(["modules", "probe", "runtimeStatus"]) == "running")
+                #expect(!device.twin.patches.contains { $0.text().contains("U*U") || $0.text().contains("attic") })
+                let container = try await device.engine.inspectContainer(device.container("probe"))
+                #expect(container.image == remote.description)
+                #expect(!container.raw.text().contains("U*U"))
+                try await device.engine.removeContainer(container.id, force: true)
+                await device.waitUntilRunning("probe")
+            }
+            try await device.engine.removeContainer(device.container("probe"), force: true)
+            try await device.engine.removeImage(remote.description, force: true)
+        }
+    }
+
     @Test func `A crash loop is slowed down more and more`() async throws {
         try await AgentFixture.with(tags: ["crash"]) { device in
             let time = VirtualClock()

@@ -6,6 +6,7 @@ import Synchronization
 final class TwinFixture: DesiredSource {
     private struct Waiter {
         let condition: @Sendable (JSONValue) -> Bool
+        let serial: Int
         let continuation: CheckedContinuation<JSONValue, Never>
     }
 
@@ -16,6 +17,7 @@ final class TwinFixture: DesiredSource {
         var isOnline = true
         var signals: AsyncStream<DesiredSignal>.Continuation?
         var waiting: [Waiter] = []
+        var serial = 0
     }
 
     struct Offline: Error {}
@@ -72,16 +74,27 @@ final class TwinFixture: DesiredSource {
     var reported: JSONValue { state.withLock { $0.reported } }
     var patches: [JSONValue] { state.withLock { $0.patches } }
 
-    /// Waits until the reported properties are as wanted; the test's time limit ends what never comes.
+    /// Waits until the reported properties are as wanted; when the test's time is over, gives them as they are.
     @discardableResult
     func reported(where condition: @escaping @Sendable (JSONValue) -> Bool) async -> JSONValue {
-        await withCheckedContinuation { continuation in
-            state.withLock {
-                if condition($0.reported) {
-                    continuation.resume(returning: $0.reported)
-                } else {
-                    $0.waiting.append(Waiter(condition: condition, continuation: continuation))
+        let serial = state.withLock { state in
+            state.serial += 1
+            return state.serial
+        }
+        return await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                state.withLock {
+                    if condition($0.reported) || Task.isCancelled {
+                        continuation.resume(returning: $0.reported)
+                    } else {
+                        $0.waiting.append(Waiter(condition: condition, serial: serial, continuation: continuation))
+                    }
                 }
+            }
+        } onCancel: {
+            state.withLock { state in
+                guard let place = state.waiting.firstIndex(where: { $0.serial == serial }) else { return }
+                state.waiting.remove(at: place).continuation.resume(returning: state.reported)
             }
         }
     }

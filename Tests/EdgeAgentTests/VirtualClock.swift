@@ -13,7 +13,14 @@ final class VirtualClock: Sendable {
     private let state = Mutex(State())
 
     var clock: AgentClock {
-        AgentClock(now: { self.state.withLock { $0.now } }, sleep: { try await self.sleep($0) })
+        AgentClock(
+            now: { self.state.withLock { $0.now } },
+            sleep: { duration in
+                let (seconds, fraction) = duration.components
+                let wait = Int(seconds) * 1000 + Int(fraction / 1_000_000_000_000_000)
+                try await self.sleep(until: self.state.withLock { $0.now.milliseconds } + wait)
+            },
+            sleepUntil: { try await self.sleep(until: $0.milliseconds) })
     }
 
     func advance(seconds: Int) {
@@ -26,10 +33,7 @@ final class VirtualClock: Sendable {
         for continuation in due { continuation.resume() }
     }
 
-    private func sleep(_ duration: Duration) async throws {
-        let (seconds, fraction) = duration.components
-        let milliseconds = Int(seconds) * 1000 + Int(fraction / 1_000_000_000_000_000)
-        let due = state.withLock { $0.now.milliseconds + milliseconds }
+    private func sleep(until due: Int) async throws {
         let serial = state.withLock { state in
             state.serial += 1
             return state.serial
