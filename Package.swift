@@ -153,7 +153,7 @@ let programs: [Target] = [
         dependencies: [
             "JSONDocument", "Model", "HubProtocol", "ServiceClient", "DeviceClient", "DockerEngine", subprocess, system,
         ],
-        swiftSettings: strict),
+        exclude: ["Vectors"], swiftSettings: strict),
 ]
 
 let package = Package(

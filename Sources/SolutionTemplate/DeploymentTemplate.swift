@@ -6,6 +6,11 @@ package struct DeploymentTemplate: Sendable {
     package struct UserModule: Sendable, Hashable {
         package let name: String
         package let image: String
+
+        package init(name: String, image: String) {
+            self.name = name
+            self.image = image
+        }
     }
 
     enum Section: String { case modules, systemModules }

@@ -107,6 +107,10 @@ package struct ExpandedText: Sendable {
     /// Says so when the error stands in, or right behind, what a variable brought in.
     private func pastedNote(_ error: JSONSyntaxError) -> String {
         let offset = Self.offset(line: error.line, column: error.column, in: bytes)
+        let original = originalOffset(offset)
+        if let unset = unresolvedStarts.first(where: { $0.offset == original }) {
+            return " (the variable \(unset.name) is not set)"
+        }
         guard let last = replacements.last(where: { $0.result.lowerBound <= offset }) else { return "" }
         if offset < last.result.upperBound { return " (inside the value of the variable \(last.name))" }
         return offset - last.result.upperBound < 2 ? " (right behind the value of the variable \(last.name))" : ""

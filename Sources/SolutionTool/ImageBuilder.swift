@@ -103,7 +103,7 @@ struct ImageBuilder: Sendable {
             if !baseImages.contains(tag) { ids[tag] = nil }
             return (image, ids)
         } catch {
-            throw SolutionError(.engine, error.reason)
+            throw Solution.unreachable(error)
         }
     }
 
@@ -142,11 +142,11 @@ struct ImageBuilder: Sendable {
         } catch {
             failure = error
         }
+        if let failure, failure.code == .unreachable { throw Solution.unreachable(failure) }
         let file = logFile(product.tag)
         try LocalFiles.makeFolder(Paths.folder(of: file))
         try LocalFiles.write(Array((log.text + (failure.map { "\n\($0.reason)\n" } ?? "")).utf8), to: file)
         guard let failure else { return }
-        if failure.code == .unreachable { throw SolutionError(.engine, failure.reason) }
         throw SolutionError(
             .buildFailed,
             "the build of \(product.tag) failed: \(failure.reason)\(log.lastLines)\n  full log: \(file)",

@@ -17,7 +17,7 @@ struct ImagePusher: Sendable {
         do {
             return try await engine.pushImage(ImageReference(tag), credential: credential)?.digest
         } catch {
-            if error.code == .unreachable { throw SolutionError(.engine, error.reason) }
+            if error.code == .unreachable { throw Solution.unreachable(error) }
             var reason = error.reason
             if reason.contains("does not exist locally") || error.code == .notFound {
                 reason += "; build it first, or push without --no-build"

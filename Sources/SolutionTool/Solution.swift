@@ -70,7 +70,7 @@ package struct Solution: Sendable {
         for note in plan.unresolved { report(.warning(note)) }
         var images = plan.products.map { ImageResult(tag: $0.tag) }
         if work.builds || work.pushes, !images.isEmpty {
-            let engine = try self.engine()
+            let engine = try await self.engine()
             if work.builds {
                 let builder = ImageBuilder(
                     environment: environment, engine: engine, stateFolder: plan.stateFolder, report: report)
@@ -111,12 +111,20 @@ package struct Solution: Sendable {
             images: images, violations: violations)
     }
 
-    private func engine() throws(SolutionError) -> DockerEngine {
+    /// The engine, once it has answered.
+    private func engine() async throws(SolutionError) -> DockerEngine {
         do {
-            return DockerEngine(try EngineEndpoint.standard(environment: environment.variables))
+            let engine = DockerEngine(try EngineEndpoint.standard(environment: environment.variables))
+            _ = try await engine.version()
+            return engine
         } catch {
-            throw SolutionError(.engine, error.reason)
+            throw Self.unreachable(error)
         }
+    }
+
+    static func unreachable(_ error: EngineError) -> SolutionError {
+        let remedy = error.code == .unreachable ? "; start it, or let DOCKER_HOST say where it listens" : ""
+        return SolutionError(.engine, error.reason + remedy)
     }
 
     /// Does the work for every element, a few at a time. After a failure nothing new begins; what runs is waited for,

@@ -1,0 +1,51 @@
+import JSONDocument
+import SolutionTemplate
+import Testing
+
+@Suite struct BuildOptionsTests {
+    private func options(_ entries: String...) throws -> BuildOptions {
+        try BuildOptions(.array(entries.map(JSONValue.string)), file: "module.json")
+    }
+
+    @Test func `Options are read in both spellings`() throws {
+        let options = try options(
+            "--build-arg A=1", "--build-arg=B=x=y", "--build-arg HOST", "--label site=north", "--label team", "",
+            "--add-host db:10.0.0.1", "--cache-from=r/a:1", "--no-cache", "--pull=false", "--target build",
+            "--platform linux/arm/v7", "--network host", "-m 64m", "--memory-swap -1", "--shm-size=1g", "-c 512")
+        #expect(options.arguments.map(\.name) == ["A", "B", "HOST"])
+        #expect(options.arguments.map(\.value) == ["1", "x=y", nil])
+        #expect(options.labels.map(\.value) == ["north", ""])
+        #expect(options.extraHosts == ["db:10.0.0.1"] && options.cacheFrom == ["r/a:1"])
+        #expect(options.noCache && !options.pull && options.target == "build" && options.platform == "linux/arm/v7")
+        #expect(options.memory == 64 << 20 && options.memorySwap == -1 && options.sharedMemory == 1 << 30)
+        #expect(options.network == "host" && options.cpuShares == "512")
+    }
+
+    @Test func `Only the second word counts, and quotes are kept`() throws {
+        let options = try options("--label a b", "--build-arg X='1 2'")
+        #expect(options.labels.first?.name == "a" && options.arguments.first?.value == "'1")
+    }
+
+    @Test func `Name, file and removal are ignored and told`() throws {
+        #expect(try options("--tag x:1", "-f=Other", "--rm", "--file X").ignored == ["--tag", "-f", "--rm", "--file"])
+    }
+
+    @Test(arguments: [
+        "--secret id=a", "--ssh default", "--ulimit nofile=1", "--compress", "--cgroup-parent x", "--iidfile f",
+        "--output o",
+        "--cache-to x", "--no-cache=maybe", "--add-host db", "--memory much", "--build-arg", "word",
+    ]) func `Everything else is refused by name`(entry: String) {
+        #expect {
+            _ = try options(entry)
+        } throws: { error in
+            guard let error = error as? SolutionError else { return false }
+            return error.reason.contains(entry.split { " =".contains($0) }[0]) && error.file == "module.json"
+        }
+    }
+
+    @Test func `No list is no options`() throws {
+        #expect(try BuildOptions(.null, file: "m") == BuildOptions())
+        #expect(try BuildOptions(nil, file: "m") == BuildOptions())
+        #expect(throws: SolutionError.self) { try BuildOptions("--pull", file: "m") }
+    }
+}
