@@ -37,8 +37,10 @@ import Testing
                 }
                 #expect(try await outcome() == "built")
                 #expect(try await outcome() == "unchanged")
+                let first = try await engine.inspectImage(tag).id
                 try Data("other".utf8).write(to: URL(filePath: folder + "/modules/one/payload.txt"))
                 #expect(try await outcome() == "built")
+                try await engine.removeImage(first)
                 // The same content with another date is the same.
                 try FileManager.default.setAttributes(
                     [.modificationDate: Date(timeIntervalSince1970: 1_000_000_000)],
