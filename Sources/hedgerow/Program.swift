@@ -26,7 +26,7 @@ struct Hedgerow: AsyncParsableCommand {
                 subcommands: [
                     LoginCommand.self, DeviceCommand.self, ModuleCommand.self, TwinCommand.self,
                     DeploymentCommand.self, QueryCommand.self, InvokeCommand.self, SendCommand.self,
-                    MonitorCommand.self,
+                    MonitorCommand.self, RouteCommand.self,
                 ]),
             CommandGroup(
                 name: "Solution",
