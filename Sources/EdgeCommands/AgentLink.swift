@@ -1,0 +1,61 @@
+import DeviceClient
+import EdgeAgent
+import JSONDocument
+import Logging
+import NIOCore
+import Synchronization
+
+/// The agent's link to the hub: a connection as `$edgeAgent`.
+final class AgentLink: DesiredSource {
+    private let client: DeviceClient
+    private let logger: Logger
+
+    init(_ client: DeviceClient, logger: Logger) {
+        self.client = client
+        self.logger = logger
+    }
+
+    func follow(_ deliver: @escaping @Sendable (DesiredSignal) async -> Void) async {
+        // One stream for both, so that a patch is never told before the twin that it belongs to.
+        let (signals, continuation) = AsyncStream.makeStream(of: Signal.self)
+        await withDiscardingTaskGroup { group in
+            group.addTask { await self.client.run() }
+            group.addTask {
+                for await state in self.client.connectionStates() { continuation.yield(.state(state)) }
+            }
+            group.addTask {
+                for await change in self.client.desiredChanges { continuation.yield(.change(change)) }
+            }
+            for await signal in signals { await self.pass(signal, deliver) }
+            group.cancelAll()
+        }
+    }
+
+    private enum Signal: Sendable {
+        case state(ConnectionState)
+        case change(DesiredChange)
+    }
+
+    private func pass(_ signal: Signal, _ deliver: @Sendable (DesiredSignal) async -> Void) async {
+        switch signal {
+        case .state(.connected): await readTwin(deliver)
+        case .state(.disconnected): await deliver(.disconnected)
+        case .state(.connecting): break
+        case .change(let change):
+            guard let patch = try? JSONValue(parsing: change.patch.readableBytesView) else { return }
+            await deliver(.desiredPatch(patch))
+        }
+    }
+
+    private func readTwin(_ deliver: @Sendable (DesiredSignal) async -> Void) async {
+        do {
+            let twin = try JSONValue(parsing: try await client.twin().readableBytesView)
+            await deliver(.connected(desired: twin["desired"] ?? [:], reported: twin["reported"] ?? [:]))
+        } catch {
+            // The connection has ended again, or will; the next one reads it.
+            logger.warning("the agent's twin could not be read", metadata: ["reason": "\(error)"])
+        }
+    }
+
+    func report(_ patch: JSONValue) async throws { try await client.report(patch) }
+}
