@@ -16,7 +16,7 @@ final class AgentLink: DesiredSource {
     }
 
     func follow(_ deliver: @escaping @Sendable (DesiredSignal) async -> Void) async {
-        // One stream for both, so that a patch is never told before the twin that it belongs to.
+        // One stream for both keeps them in their order.
         let (signals, continuation) = AsyncStream.makeStream(of: Signal.self)
         await withDiscardingTaskGroup { group in
             group.addTask { await self.client.run() }
@@ -24,7 +24,7 @@ final class AgentLink: DesiredSource {
                 for await state in self.client.connectionStates() { continuation.yield(.state(state)) }
             }
             group.addTask {
-                for await change in self.client.desiredChanges { continuation.yield(.change(change)) }
+                for await _ in self.client.desiredChanges { continuation.yield(.changed) }
             }
             for await signal in signals { await self.pass(signal, deliver) }
             group.cancelAll()
@@ -33,28 +33,28 @@ final class AgentLink: DesiredSource {
 
     private enum Signal: Sendable {
         case state(ConnectionState)
-        case change(DesiredChange)
+        case changed
     }
 
     private func pass(_ signal: Signal, _ deliver: @Sendable (DesiredSignal) async -> Void) async {
         switch signal {
-        case .state(.connected): await readTwin(deliver)
+        case .state(.connected):
+            do {
+                let (desired, reported) = try await twin()
+                await deliver(.connected(desired: desired, reported: reported))
+            } catch {
+                // The connection has ended again, or will; the next one reads it.
+                logger.warning("the agent's twin could not be read", metadata: ["reason": "\(error)"])
+            }
         case .state(.disconnected): await deliver(.disconnected)
         case .state(.connecting): break
-        case .change(let change):
-            guard let patch = try? JSONValue(parsing: change.patch.readableBytesView) else { return }
-            await deliver(.desiredPatch(patch))
+        case .changed: await deliver(.desiredChanged)
         }
     }
 
-    private func readTwin(_ deliver: @Sendable (DesiredSignal) async -> Void) async {
-        do {
-            let twin = try JSONValue(parsing: try await client.twin().readableBytesView)
-            await deliver(.connected(desired: twin["desired"] ?? [:], reported: twin["reported"] ?? [:]))
-        } catch {
-            // The connection has ended again, or will; the next one reads it.
-            logger.warning("the agent's twin could not be read", metadata: ["reason": "\(error)"])
-        }
+    func twin() async throws -> (desired: JSONValue, reported: JSONValue) {
+        let twin = try JSONValue(parsing: try await client.twin().readableBytesView)
+        return (twin["desired"] ?? [:], twin["reported"] ?? [:])
     }
 
     func report(_ patch: JSONValue) async throws { try await client.report(patch) }

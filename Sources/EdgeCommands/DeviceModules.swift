@@ -4,6 +4,7 @@ import EdgeHub
 import FoundationEssentials
 import JSONDocument
 import Model
+import NIOCore
 import NIOHTTP1
 import ServiceClient
 
@@ -13,10 +14,10 @@ struct DeviceModules: ModuleIdentities, ModuleKeys {
     let derivation: ModuleKeyDerivation
     let sockets: WorkloadSockets
 
-    func ensure(_ modules: [String]) async throws -> [String: EdgeAgent.ModuleIdentity] {
+    func ensure(_ modules: [String]) async throws -> [String: ModuleIdentity] {
         let known = try await register.ensure(Set(modules))
         for module in known.keys { _ = try await sockets.open(module) }
-        return known.mapValues { EdgeAgent.ModuleIdentity(generationID: $0.generationID) }
+        return known.mapValues { ModuleIdentity(generationID: $0.generationID) }
     }
 
     func remove(_ modules: [String]) async throws {

@@ -6,22 +6,22 @@ struct ModuleIdentityCache: Sendable {
     let path: String
 
     /// The identities kept for this device on this hub; none when the file speaks of another or is unreadable.
-    func read(deviceID: String, hubName: String) -> [String: ModuleIdentity] {
+    func read(deviceID: String, hubName: String) -> [String: RegisteredModule] {
         guard let bytes = try? SecretFile.read(path), let value = try? JSONValue(parsing: bytes),
             value["deviceId"]?.string == deviceID, value["hub"]?.string == hubName
         else { return [:] }
-        var identities: [String: ModuleIdentity] = [:]
+        var identities: [String: RegisteredModule] = [:]
         for entry in value["modules"]?.array ?? [] {
             guard let moduleID = entry["moduleId"]?.string, let generationID = entry["generationId"]?.string else {
                 continue
             }
-            identities[moduleID] = ModuleIdentity(
+            identities[moduleID] = RegisteredModule(
                 moduleID: moduleID, generationID: generationID, managedBy: entry["managedBy"]?.string ?? "")
         }
         return identities
     }
 
-    func write(_ identities: [String: ModuleIdentity], deviceID: String, hubName: String) throws(FileError) {
+    func write(_ identities: [String: RegisteredModule], deviceID: String, hubName: String) throws(FileError) {
         let modules = identities.values.sorted { $0.moduleID < $1.moduleID }.map { identity -> JSONValue in
             [
                 "moduleId": .string(identity.moduleID), "generationId": .string(identity.generationID),

@@ -14,9 +14,9 @@ package actor ModuleIdentityRegister {
     private let derivation: ModuleKeyDerivation
     private let cache: ModuleIdentityCache
     private let logger: Logger
-    private var identities: [String: ModuleIdentity]
+    private var identities: [String: RegisteredModule]
     /// Identities whose keys this process knows the hub to have.
-    private var confirmed: Set<ModuleIdentity> = []
+    private var confirmed: Set<RegisteredModule> = []
 
     /// The version of the interface that the identity service of IoT Edge speaks.
     private static let apiVersion = "2017-11-08-preview"
@@ -35,16 +35,16 @@ package actor ModuleIdentityRegister {
     }
 
     /// What is known of a module without asking anybody.
-    package func known(_ moduleID: String) -> ModuleIdentity? { identities[moduleID] }
+    package func known(_ moduleID: String) -> RegisteredModule? { identities[moduleID] }
 
-    package var all: [ModuleIdentity] { identities.values.sorted { $0.moduleID < $1.moduleID } }
+    package var all: [RegisteredModule] { identities.values.sorted { $0.moduleID < $1.moduleID } }
 
     /// Makes sure that the hub has these modules with the keys derived here.
     ///
     /// Without a hub, what is cached is answered; modules that were never seen are then missing from the answer.
     /// - Returns: the identities by module id.
     /// - Throws: `ServiceClientError.refused` when the hub answers and says no.
-    package func ensure(_ moduleIDs: Set<String>) async throws(ServiceClientError) -> [String: ModuleIdentity] {
+    package func ensure(_ moduleIDs: Set<String>) async throws(ServiceClientError) -> [String: RegisteredModule] {
         do {
             try await confirm(moduleIDs)
         } catch {
@@ -94,7 +94,7 @@ package actor ModuleIdentityRegister {
     /// Creates the module where it is missing, and gives it our keys where it has others.
     private func identity(
         _ moduleID: String, found: JSONValue?
-    ) async throws(ServiceClientError) -> ModuleIdentity {
+    ) async throws(ServiceClientError) -> RegisteredModule {
         let module: JSONValue
         if let found {
             module = found
@@ -108,7 +108,7 @@ package actor ModuleIdentityRegister {
         guard let generationID = module["generationId"]?.string else {
             throw .unexpectedAnswer("module \(moduleID) has no generationId")
         }
-        let identity = ModuleIdentity(
+        let identity = RegisteredModule(
             moduleID: moduleID, generationID: generationID, managedBy: module["managedBy"]?.string ?? "IotEdge")
         let primary = Data(derivation.key(of: identity, .primary)).base64EncodedString()
         let secondary = Data(derivation.key(of: identity, .secondary)).base64EncodedString()

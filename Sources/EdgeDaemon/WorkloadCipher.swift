@@ -7,7 +7,7 @@ struct WorkloadCipher {
     private let key: SymmetricKey
     private let context: [UInt8]
 
-    init(_ derivation: ModuleKeyDerivation, _ identity: ModuleIdentity) {
+    init(_ derivation: ModuleKeyDerivation, _ identity: RegisteredModule) {
         key = HKDF<SHA256>.deriveKey(
             inputKeyMaterial: SymmetricKey(data: derivation.key(of: identity)), info: Array("workload encryption".utf8),
             outputByteCount: 32)

@@ -58,7 +58,7 @@ package struct WorkloadResponder: HTTPResponder {
         }
     }
 
-    private func caller(_ named: String) async throws -> ModuleIdentity {
+    private func caller(_ named: String) async throws -> RegisteredModule {
         guard named == moduleID else {
             throw DaemonRefusal(.forbidden, "this socket belongs to module \(moduleID) and answers for no other")
         }

@@ -13,7 +13,7 @@ import Transport
 @Suite struct WorkloadResponderTests {
     let folder = "/tmp/hedgerow-workload-\(UInt64.random(in: .min ... .max))"
     let derivation = ModuleKeyDerivation(deviceKey: Array("device key".utf8))
-    let identity = ModuleIdentity(moduleID: "probe", generationID: "g1", managedBy: "IotEdge")
+    let identity = RegisteredModule(moduleID: "probe", generationID: "g1", managedBy: "IotEdge")
 
     /// A responder for `probe` whose identity comes from the cache, with no hub in reach.
     private func withResponder(_ body: (WorkloadResponder) async throws -> Void) async throws {
