@@ -153,7 +153,7 @@ extension EdgeHub: DeviceBackend {
             ])
         let event = DeviceEvent(propertyBag: properties.bag(), body: patch)
         let own = configuration.identity
-        let message = RoutedMessage(event, from: own, source: RoutedMessage.twinChangeSource)
+        let message = RoutedMessage(event, from: own, reportedBy: identity)
         let destinations = router.destinations(for: message)
         guard !destinations.isEmpty else { return }
         store([NewMessage(event: event, source: own, destinations: destinations)], from: own) { _ in }

@@ -1,6 +1,7 @@
 import HubProtocol
 import Model
 import NIOCore
+import QueryLanguage
 
 /// A message on its way through the routes: taken apart only as far as they ask.
 struct RoutedMessage: Sendable {
@@ -9,12 +10,16 @@ struct RoutedMessage: Sendable {
     /// As FROM names it: `/messages/modules/m/outputs/o`.
     let source: String
 
+    /// System properties that the edge hub itself has set, by the names of conditions.
+    private let ownProperties: [(name: String, value: String?)]
+
     static let twinChangeSource = "/twinChangeNotifications"
 
     /// A message that a module or leaf device has sent.
     init(_ event: DeviceEvent, from sender: IdentityKey) {
         self.event = event
         self.sender = sender
+        ownProperties = []
         guard let module = sender.moduleID else {
             source = "/messages"
             return
@@ -26,11 +31,44 @@ struct RoutedMessage: Sendable {
         }
     }
 
-    init(_ event: DeviceEvent, from sender: IdentityKey, source: String) {
+    /// A reported patch as a message (edge-runtime.md, D.11).
+    ///
+    /// - Parameters:
+    ///   - sender: the edge hub, in whose name it travels.
+    ///   - reporter: whose twin changed.
+    init(_ event: DeviceEvent, from sender: IdentityKey, reportedBy reporter: IdentityKey) {
         self.event = event
         self.sender = sender
-        self.source = source
+        source = Self.twinChangeSource
+        ownProperties = [
+            ("messageType", "twinChangeNotification"), ("rpSenderDeviceId", reporter.deviceID),
+            ("rpSenderModuleId", reporter.moduleID),
+        ]
     }
+
+    /// What conditions see of the message.
+    func routable() -> RoutableMessage {
+        let properties = MessageProperties(bag: event.propertyBag)
+        var system: [(name: String, value: String?)] = []
+        for (property, value) in properties.system {
+            if let name = Self.names[property] { system.append((name, value)) }
+        }
+        // What the sender says of itself does not count.
+        system.append(("connectionDeviceId", sender.deviceID))
+        if let module = sender.moduleID { system.append(("connectionModuleId", module)) }
+        let body = event.body
+        return RoutableMessage(
+            properties: properties.application.map { ($0.name, $0.value) }, systemProperties: system + ownProperties
+        ) { Array(body.readableBytesView) }
+    }
+
+    /// The names in conditions (edge-runtime.md, D.3).
+    private static let names: [SystemProperty: String] = [
+        .messageID: "messageId", .correlationID: "correlationId", .userID: "userId", .to: "to",
+        .expiry: "absolute-expiry-time", .contentType: "contentType", .contentEncoding: "contentEncoding",
+        .schema: "messageSchema", .creationTime: "creationTime", .outputName: "outputName",
+        .interfaceID: "iothub-interface-id", .component: "dt-subject", .acknowledgement: "ack",
+    ]
 }
 
 /// What the edge hub itself does with property bags, without taking them apart.

@@ -1,18 +1,21 @@
 import EdgeStore
 import HubProtocol
 import Model
+import QueryLanguage
 import Synchronization
 
 /// The routes in force, compiled. Evaluates a message once and names each endpoint once (edge-runtime.md, D.6).
 final class Router: Sendable {
-    struct Route: Sendable {
-        let compiled: EdgeRoute
+    private struct Route: Sendable {
+        let source: MessageSource
+        /// Nil for a route that takes every message of its source.
+        let condition: RouteCondition?
         let endpoint: Endpoint
         let priority: Int
         let timeToLive: Int?
     }
 
-    enum Endpoint: Hashable, Sendable {
+    private enum Endpoint: Hashable, Sendable {
         case upstream
         case input(module: IdentityKey, name: String)
     }
@@ -29,10 +32,8 @@ final class Router: Sendable {
         var problems = configuration.problems
         var routes: [Route] = []
         for route in configuration.routes {
-            do {
+            do throws(QueryError) {
                 routes.append(try Self.compile(route, configuration, deviceID))
-            } catch let problem as RoutingConfiguration.Problem {
-                problems.append(problem)
             } catch {
                 problems.append(RoutingConfiguration.Problem(route: route.name, reason: "\(error)"))
             }
@@ -41,16 +42,45 @@ final class Router: Sendable {
         self.routes = routes
     }
 
+    private static func compile(
+        _ route: RoutingConfiguration.Route, _ configuration: RoutingConfiguration, _ deviceID: String
+    ) throws(QueryError) -> Route {
+        let compiled = try EdgeRoute(parsing: route.text)
+        let endpoint: Endpoint
+        switch compiled.sink {
+        case .upstream: endpoint = .upstream
+        case .module(let module, let input, let address):
+            let key = IdentityKey(device: deviceID, module: module)
+            guard IdentityKey.isValid(module), !input.isEmpty, !input.contains(where: { "#+".contains($0) }) else {
+                throw QueryError(.name, "\(address) names no input of a module", line: 1, column: 1)
+            }
+            endpoint = .input(module: key, name: input)
+        case .unknown(let address):
+            throw QueryError(.name, "\(address) names no input of a module", line: 1, column: 1)
+        }
+        let always = compiled.condition.text == "true"
+        return Route(
+            source: compiled.source, condition: always ? nil : compiled.condition, endpoint: endpoint,
+            priority: route.priority ?? RoutingConfiguration.lastPriority,
+            timeToLive: route.timeToLive ?? configuration.timeToLive)
+    }
+
     /// Where a message goes. A message that no route takes goes nowhere.
     func destinations(for message: RoutedMessage) -> [Destination] {
         let places = candidates(for: message.source)
         guard !places.isEmpty else { return [] }
         var chosen: [(endpoint: Endpoint, priority: Int, timeToLive: Int?)] = []
+        // Taken apart when the first condition asks for it.
+        var routable: RoutableMessage?
         for place in places {
             let route = routes[place]
             let earlier = chosen.firstIndex { $0.endpoint == route.endpoint }
             if let earlier, chosen[earlier].priority <= route.priority { continue }
-            guard Self.matches(route.compiled, message) else { continue }
+            if let condition = route.condition {
+                let view = routable ?? message.routable()
+                routable = view
+                guard condition.evaluate(view).isTrue else { continue }
+            }
             let entry = (route.endpoint, route.priority, route.timeToLive)
             if let earlier { chosen[earlier] = entry } else { chosen.append(entry) }
         }
@@ -71,7 +101,7 @@ final class Router: Sendable {
         candidates.withLock { candidates in
             if let known = candidates[source] { return known }
             if candidates.count >= Self.candidateLimit { candidates.removeAll() }
-            let found = routes.indices.filter { Self.accepts(routes[$0].compiled, source) }
+            let found = routes.indices.filter { routes[$0].source.takes(source) }
             candidates[source] = found
             return found
         }
