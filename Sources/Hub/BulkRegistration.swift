@@ -52,12 +52,11 @@ extension HubRegistry {
             entries.append(entry)
         }
         let registration = Registration(relay: relay, deployments: deployments, makeKey: makeKey, time: now())
-        let (result, removed) = try await write { [entries] transaction in
+        return try await write { [entries] transaction in
             var result = BulkResult()
-            var removed: [IdentityKey] = []
             for entry in entries {
                 do {
-                    removed += try transaction.nested { try registration.carryOut(entry, in: transaction) }
+                    try transaction.nested { try registration.carryOut(entry, in: transaction) }
                 } catch let error as HubError {
                     result.failures.append(
                         .init(
@@ -65,10 +64,8 @@ extension HubRegistry {
                             operation: entry.mode))
                 }
             }
-            return (result, removed)
+            return result
         }
-        for key in removed { activity.forget(key) }
-        return result
     }
 }
 
@@ -90,8 +87,7 @@ struct BulkEntry: Sendable {
 }
 
 extension Registration {
-    /// - Returns: the identities that were removed.
-    func carryOut(_ entry: BulkEntry, in transaction: WriteTransaction) throws -> [IdentityKey] {
+    func carryOut(_ entry: BulkEntry, in transaction: WriteTransaction) throws {
         let etag = EntityCondition(ifMatch: entry.body["eTag"]?.string ?? entry.body["etag"]?.string)
         let identityTag = etag == .none ? .any : etag
         switch entry.mode.lowercased() {
@@ -104,15 +100,14 @@ extension Registration {
             } else {
                 try update(entry, entry.mode.lowercased() == "createorupdate" ? .any : identityTag, in: transaction)
             }
-        case "delete": return try delete(entry.key, condition: .any, byOwner: false, in: transaction)
+        case "delete": try delete(entry.key, condition: .any, byOwner: false, in: transaction)
         case "deleteifmatchetag":
-            return try delete(entry.key, condition: identityTag, byOwner: false, in: transaction)
+            try delete(entry.key, condition: identityTag, byOwner: false, in: transaction)
         case "updatetwin": try updateTwin(entry, .none, in: transaction)
         case "updatetwinifmatchetag":
             try updateTwin(entry, EntityCondition(ifMatch: entry.body["twinETag"]?.string), in: transaction)
         default: throw HubError(.argumentInvalid, "There is no importMode '\(entry.mode)'.")
         }
-        return []
     }
 
     private func create(_ entry: BulkEntry, in transaction: WriteTransaction) throws {

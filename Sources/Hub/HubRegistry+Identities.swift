@@ -64,10 +64,9 @@ extension HubRegistry {
     ) async throws(HubError) {
         let time = now()
         let registration = Registration(relay: relay, deployments: deployments, makeKey: makeKey, time: time)
-        let removed = try await write { transaction in
+        try await write { transaction in
             try registration.delete(key, condition: condition, byOwner: byOwner, in: transaction)
         }
-        for key in removed { activity.forget(key) }
     }
 }
 
@@ -186,11 +185,11 @@ struct Registration: Sendable {
         }
     }
 
-    @discardableResult
-    func remove(_ key: IdentityKey, in transaction: WriteTransaction) throws -> [IdentityKey] {
+    func remove(_ key: IdentityKey, in transaction: WriteTransaction) throws {
         let removed = try transaction.remove(key)
+        let activity = deployments.activity
+        transaction.afterCommit { for key in removed { activity.forget(key) } }
         tell(removed, .removed, in: transaction)
-        return removed
     }
 
     private func tell(_ keys: [IdentityKey], _ reason: IdentityEnd, in transaction: WriteTransaction) {
@@ -202,7 +201,7 @@ struct Registration: Sendable {
 
     func delete(
         _ key: IdentityKey, condition: EntityCondition, byOwner: Bool, in transaction: WriteTransaction
-    ) throws -> [IdentityKey] {
+    ) throws {
         guard let identity = try transaction.database.identity(key) else {
             throw try transaction.database.notFound(key)
         }
@@ -214,8 +213,6 @@ struct Registration: Sendable {
             throw HubError(
                 .systemModuleModifyUnauthorizedAccess, "Only the device itself may remove its system modules.")
         }
-        let removed = try remove(key, in: transaction)
-        try deployments.identityRemoved(key, in: transaction, at: time)
-        return removed
+        try remove(key, in: transaction)
     }
 }

@@ -35,7 +35,7 @@ package final class HubRegistry: Sendable {
         activity = ActivityLog(database: database, log: log)
         try await database.write { try AccessPolicy.makeDefaults(in: $0, makeKey: makeKey) }
         policies = try await database.read { try AccessPolicy.all(in: $0) }
-        deployments = DeploymentEvaluator(relay: relay, makeKey: makeKey)
+        deployments = DeploymentEvaluator(relay: relay, activity: activity, makeKey: makeKey)
         worker = EvaluationWorker(database: database, evaluator: deployments, now: now, log: log)
         worker.wake()
     }

@@ -42,10 +42,16 @@ extension WriteTransaction {
 
 extension SQLiteDatabase {
     /// Twins that a configuration targets, and those of them to which it applies.
-    package func statusCounts(of configuration: String) throws -> (targeted: Int, applied: Int) {
+    ///
+    /// - Parameter module: counts only the twins of modules of that name; empty for devices; nil for all twins.
+    package func statusCounts(
+        of configuration: String, module: String?
+    ) throws -> (targeted: Int, applied: Int) {
         try first(
-            "SELECT count(*), coalesce(sum(applied), 0) FROM configuration_status WHERE configuration = ?",
-            .text(configuration)
+            """
+            SELECT count(*), coalesce(sum(applied), 0) FROM configuration_status
+            WHERE configuration = ? AND module = coalesce(?, module)
+            """, .text(configuration), .optional(module)
         ) { ($0.int(0), $0.int(1)) } ?? (0, 0)
     }
 

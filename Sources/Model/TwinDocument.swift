@@ -31,13 +31,18 @@ package struct TwinChange: Sendable, Hashable {
     package var changesTags = false
     /// For connected devices that listen; nil when the desired properties did not change.
     package var notification: DesiredNotification?
-    package var changesReported = false
+    /// The top-level names of a reported patch; nil when the reported properties did not change.
+    package var reportedNames: [String]?
 
-    package init(changesTags: Bool = false, notification: DesiredNotification? = nil, changesReported: Bool = false) {
+    package init(
+        changesTags: Bool = false, notification: DesiredNotification? = nil, reportedNames: [String]? = nil
+    ) {
         self.changesTags = changesTags
         self.notification = notification
-        self.changesReported = changesReported
+        self.reportedNames = reportedNames
     }
+
+    package var changesReported: Bool { reportedNames != nil }
 
     package var changesDesired: Bool { notification != nil }
     package var isEmpty: Bool { !changesTags && !changesDesired && !changesReported }
@@ -155,7 +160,7 @@ extension TwinDocument {
         try Self.checkSize(.reported, from: reported.properties, to: section.properties)
         reported = section
         version += 1
-        return TwinChange(changesReported: true)
+        return TwinChange(reportedNames: patch.keys)
     }
 
     /// Sets tags, desired and reported properties of a twin that is being made (bulk registration).

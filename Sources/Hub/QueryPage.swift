@@ -1,0 +1,215 @@
+import FoundationEssentials
+import HubStore
+import JSONDocument
+package import Model
+import QueryLanguage
+
+/// One page of the answer to a query.
+package struct QueryPage: Sendable {
+    /// A JSON array.
+    package let body: [UInt8]
+    /// The value of `x-ms-item-type`.
+    package let itemType: String
+    /// Goes on behind this page; nil at the end.
+    package let continuation: String?
+}
+
+/// Where the next page begins. It names the last row that was looked at, so that rows which come or go meanwhile
+/// neither hide nor repeat another.
+struct QueryContinuation: Sendable, Hashable {
+    /// The last row that was looked at.
+    var key: IdentityKey?
+    /// Rows that were answered before.
+    var answered = 0
+
+    init() {}
+
+    init(_ text: String) throws(HubError) {
+        guard let data = Data(base64Encoded: text), let value = try? JSONValue(parsing: data),
+            let answered = value["n"]?.int, answered >= 0
+        else { throw HubError(.argumentInvalid, "x-ms-continuation is no token of this hub.") }
+        self.answered = answered
+        if let device = value["d"]?.string { key = IdentityKey(device: device, module: value["m"]?.string) }
+    }
+
+    var text: String {
+        var value: JSONObject = ["n": JSONValue(answered)]
+        if let key {
+            value["d"] = .string(key.deviceID)
+            if let module = key.moduleID { value["m"] = .string(module) }
+        }
+        return Data(JSONValue.object(value).bytes()).base64EncodedString()
+    }
+}
+
+extension HubRegistry {
+    static let queryPageSize = 100
+    static let queryPageLimit = 1000
+    /// Rows that are read at a time, so that one query does not keep a connection from others.
+    private static let readSize = 500
+    /// Rows that one page looks at before it ends, perhaps short, with a token.
+    private static let searchLimit = 100_000
+
+    /// Answers one page of a query over twins; it sees everything that was written before.
+    ///
+    /// - Throws: `HubError`: `argumentInvalid` with line and column of a mistake.
+    package func query(
+        _ text: String, pageSize: Int? = nil, continuation: String? = nil
+    ) async throws(HubError) -> QueryPage {
+        let query = try Self.parse(text)
+        let start = try continuation.map { text throws(HubError) in try QueryContinuation(text) } ?? QueryContinuation()
+        let size = min(max(pageSize ?? Self.queryPageSize, 1), Self.queryPageLimit)
+        if query.source == .jobs {
+            return QueryPage(body: Array("[]".utf8), itemType: query.itemType.rawValue, continuation: nil)
+        }
+        if query.aggregates { return try await aggregate(query, from: start, size: size) }
+        var page = PageBuilder(query: query, size: size, start: start)
+        while !page.isFull, page.seen < Self.searchLimit {
+            let step = page
+            let (next, isLast) = try await read { [activity] database in
+                var page = step
+                let records = try database.records(query.selection, after: page.place.key, limit: Self.readSize)
+                for record in records {
+                    page.add(record, activity: activity)
+                    if page.isFull { return (page, false) }
+                }
+                return (page, records.count < Self.readSize)
+            }
+            page = next
+            if isLast { return page.finished(continues: false) }
+        }
+        return page.finished(continues: true)
+    }
+
+    static func parse(_ text: String) throws(HubError) -> Query {
+        do {
+            return try Query(parsing: text)
+        } catch {
+            throw HubError(.argumentInvalid, "The query is invalid: \(error)")
+        }
+    }
+
+    private func aggregate(
+        _ query: Query, from start: QueryContinuation, size: Int
+    ) async throws(HubError) -> QueryPage {
+        var aggregation = Aggregation(query)
+        try await eachRow(of: query) { row in aggregation.add(row) }
+        let rows = aggregation.rows.dropFirst(start.answered)
+        var next = start
+        next.answered += min(size, rows.count)
+        return QueryPage(
+            body: JSONValue.array(Array(rows.prefix(size))).bytes(), itemType: query.itemType.rawValue,
+            continuation: rows.count > size ? next.text : nil)
+    }
+
+    /// Calls `body` with every row that the query keeps.
+    private func eachRow(of query: Query, _ body: (TwinRow) -> Void) async throws(HubError) {
+        var last: IdentityKey?
+        while true {
+            let after = last
+            let (kept, key) = try await read { [activity] database in
+                let records = try database.records(query.selection, after: after, limit: Self.readSize)
+                var kept: [IdentityRecord] = []
+                for var record in records {
+                    activity.complete(&record.identity)
+                    if query.keeps(TwinRow(record)) { kept.append(record) }
+                }
+                return (kept, records.count == Self.readSize ? records.last?.identity.key : nil)
+            }
+            for record in kept { body(TwinRow(record)) }
+            guard let key else { return }
+            last = key
+        }
+    }
+
+    /// How many rows the query has.
+    func count(_ query: Query) async throws(HubError) -> Int {
+        guard query.source != .jobs else { return 0 }
+        if query.aggregates {
+            var aggregation = Aggregation(query)
+            try await eachRow(of: query) { aggregation.add($0) }
+            return aggregation.rows.count
+        }
+        var count = 0
+        try await eachRow(of: query) { _ in count += 1 }
+        return min(count, query.top ?? .max)
+    }
+}
+
+/// A page while it grows.
+private struct PageBuilder: Sendable {
+    let query: Query
+    let size: Int
+    var place: QueryContinuation
+    var seen = 0
+    private var rows = 0
+    private var body: [UInt8] = [UInt8(ascii: "[")]
+
+    init(query: Query, size: Int, start: QueryContinuation) {
+        self.query = query
+        self.size = size
+        place = start
+    }
+
+    private var isExhausted: Bool { query.top.map { place.answered >= $0 } ?? false }
+    var isFull: Bool { rows >= size || isExhausted }
+
+    mutating func add(_ record: IdentityRecord, activity: ActivityLog) {
+        var record = record
+        activity.complete(&record.identity)
+        place.key = record.identity.key
+        seen += 1
+        let row = TwinRow(record)
+        guard query.keeps(row) else { return }
+        if rows > 0 { body.append(UInt8(ascii: ",")) }
+        if query.selectsWholeRows {
+            record.twin.appendServiceView(of: record.identity, to: &body)
+        } else {
+            body.append(contentsOf: query.project(row).bytes())
+        }
+        rows += 1
+        place.answered += 1
+    }
+
+    func finished(continues: Bool) -> QueryPage {
+        QueryPage(
+            body: body + [UInt8(ascii: "]")], itemType: query.itemType.rawValue,
+            continuation: continues && !isExhausted ? place.text : nil)
+    }
+}
+
+extension Query {
+    /// The narrowest set of rows that holds every row the query keeps.
+    var selection: TwinSelection {
+        TwinSelection(equalities, modules: source == .modules) ?? (source == .modules ? .modules : .devices)
+    }
+}
+
+extension TwinSelection {
+    /// The narrowest selection that equalities allow; nil when none has an index.
+    init?(_ equalities: [TargetCondition.Equality], modules: Bool) {
+        var found: TwinSelection?
+        for equality in equalities {
+            guard let members = equality.path.members else { continue }
+            switch (members.first, members.count) {
+            case ("deviceId", 1):
+                if let id = equality.value.string {
+                    self = .device(id, modules: modules)
+                    return
+                }
+            case ("tags", 2...):
+                if let entry = TagEntry(steps: members.dropFirst(), equals: equality.value) {
+                    found = .tagged(entry, modules: modules)
+                }
+            case ("configurations", 3) where members[2] == "status":
+                guard let status = equality.value.string, ["Applied", "Targeted"].contains(status) else { continue }
+                found = .configured(members[1], applied: status == "Applied", modules: modules)
+            case ("capabilities", 2) where equality.value == true && !modules:
+                if found == nil { found = .edgeDevices }
+            default: continue
+            }
+        }
+        guard let found else { return nil }
+        self = found
+    }
+}
