@@ -12,6 +12,7 @@ import Logging
 import Model
 import ModuleReconciling
 import NIOCore
+import NIOHTTP1
 import PKI
 import ServiceClient
 import Synchronization
@@ -71,7 +72,7 @@ struct EdgeRuntime {
         hub = try EdgeHub(
             hubConfiguration, environment: .system, keys: SystemModuleKeys(modules: modules),
             scope: HubScope(deviceID: deviceID, client: client),
-            connecting: UpstreamOverMQTT(
+            connecting: MQTTUpstream(
                 hubHostName: hubName, port: configuration.hub.mqttPort, tls: tls, logger: logger),
             metrics: metrics, logger: logger)
         try await hub.prepare()
@@ -107,17 +108,15 @@ struct EdgeRuntime {
             agentConfiguration.gatewayAddress = address
         }
         let identity = IdentityKey(device: configuration.device.deviceID, module: "$edgeAgent")
-        let answering = MethodAnswering()
-        let link = DeviceClient(
+        let link = HubLink(
             DeviceClientConfiguration(
                 identity: identity, hubHostName: configuration.hub.hostName, port: configuration.hub.mqttPort, tls: tls,
-                credential: .token { try await token(for: identity, configuration, register, derivation) },
-                subscriptions: [.twinAnswers, .desiredProperties, .methods],
-                methodHandler: { await answering.answer($0) }), logger: logger)
+                credential: .token { try await token(for: identity, configuration, register, derivation) }),
+            logger: logger)
         let agent = EdgeAgent(
             configuration: agentConfiguration, engine: engine, identities: modules,
-            source: AgentLink(link, logger: logger), logger: logger)
-        answering.set(agent)
+            source: link, logger: logger)
+        link.answerMethods(with: agent)
         return agent
     }
 
@@ -205,20 +204,6 @@ private struct SystemModuleKeys: ModuleKeys {
         guard moduleID == "$edgeHub" else { return nil }
         _ = try? await modules.register.ensure([moduleID])
         return await modules.credentials(ofModule: moduleID)
-    }
-}
-
-/// Passes methods on to the agent, which is made after the connection that brings them.
-private final class MethodAnswering: Sendable {
-    private let agent = Mutex<EdgeAgent?>(nil)
-
-    func set(_ agent: EdgeAgent) { self.agent.withLock { $0 = agent } }
-
-    func answer(_ call: MethodCall) async -> MethodResult {
-        guard let agent = agent.withLock({ $0 }) else { return MethodResult(status: 503) }
-        let payload = (try? JSONValue(parsing: call.payload.readableBytesView)) ?? .null
-        let answer = await agent.answer(method: call.name, payload: payload)
-        return MethodResult(status: answer.status, payload: ByteBuffer(bytes: answer.payload.bytes()))
     }
 }
 
