@@ -93,7 +93,7 @@ let services: [[Target]] = [
             "JSONDocument", "Model", "QueryLanguage", "DeploymentPlanning", "HubProtocol", "HubStore",
             "DeviceGateway", "Transport", "PKI", "Telemetry", logging, collections, nioCore, nioPosix, nioHTTP1,
             crypto,
-        ]),
+        ], tests: ["MQTTCodec", nioSSL, asyncHTTPClient]),
     room(
         "Dashboard",
         ["JSONDocument", "Model", "HubProtocol", "Transport", "Telemetry", logging, nioCore, nioHTTP1, crypto]),

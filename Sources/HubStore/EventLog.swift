@@ -90,6 +90,10 @@ package final class EventLog: Sendable {
     /// The partition of a device and its modules.
     package func partition(of sender: EventSender) -> Int { Int(sender.hash % UInt64(partitionCount)) }
 
+    package func partition(ofDevice deviceID: String) -> Int {
+        Int(Checksum64.of(deviceID) % UInt64(partitionCount))
+    }
+
     /// Takes a batch of one sender, in order; copies what it needs and returns at once.
     ///
     /// - Parameter completion: called once on the writer's thread, or right here when the batch is refused for being too

@@ -98,7 +98,15 @@ enum HubSchema {
             primary_key TEXT NOT NULL,
             secondary_key TEXT NOT NULL
         ) WITHOUT ROWID;
+        """,
         """
+        CREATE TABLE session (
+            device TEXT NOT NULL,
+            module TEXT NOT NULL,
+            subscriptions TEXT NOT NULL,
+            PRIMARY KEY (device, module)
+        ) WITHOUT ROWID;
+        """,
     ]
 }
 

@@ -24,7 +24,7 @@ struct Hedgerow: AsyncParsableCommand {
             CommandGroup(
                 name: "Hub and fleet",
                 subcommands: [
-                    LoginCommand.self, DeviceCommand.self, ModuleCommand.self, TwinCommand.self,
+                    HubCommand.self, LoginCommand.self, DeviceCommand.self, ModuleCommand.self, TwinCommand.self,
                     DeploymentCommand.self, QueryCommand.self, InvokeCommand.self, SendCommand.self,
                     MonitorCommand.self, RouteCommand.self,
                 ]),

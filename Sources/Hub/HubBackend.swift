@@ -1,0 +1,209 @@
+package import DeviceGateway
+import FoundationEssentials
+package import HubProtocol
+package import HubStore
+package import Logging
+package import Model
+package import NIOCore
+package import Telemetry
+
+/// The hub behind the gateway: its registry, its message log and its live connections.
+package final class HubBackend: DeviceBackend, MethodInvoker, HubListener {
+    let registry: HubRegistry
+    let events: EventLog
+    private let credentials: HubCredentials
+    private let presence: HubPresence
+    private let methods: HubMethods
+    private let sessions: SessionTable
+    private let logger: Logger
+    private let messagesTaken: Counter
+    private let messagesRefused: Counter
+
+    /// Reads which subscriptions clients left behind, and begins to listen to the registry.
+    ///
+    /// - Parameters:
+    ///   - hostNames: the names by which tokens may call this hub.
+    ///   - sleep: for the time-outs of methods; ends early by throwing when its task is cancelled.
+    package init(
+        registry: HubRegistry, events: EventLog, hostNames: [String], metrics: MetricsRegistry, logger: Logger,
+        makeID: @escaping @Sendable () -> String = { UUID().uuidString.lowercased() },
+        sleep: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
+    ) async throws {
+        self.registry = registry
+        self.events = events
+        self.logger = logger
+        sessions = SessionTable(database: registry.database, logger: logger)
+        credentials = HubCredentials(registry: registry, hostNames: hostNames)
+        let presence = HubPresence(kept: try await sessions.all())
+        self.presence = presence
+        methods = HubMethods(presence: presence, makeID: makeID, sleep: sleep)
+        messagesTaken = metrics.counter(
+            "hedgerow_hub_messages_total", help: "Messages of devices and modules that were stored.")
+        messagesRefused = metrics.counter(
+            "hedgerow_hub_messages_refused_total", help: "Messages that could not be stored.")
+        metrics.reading("hedgerow_hub_connections", help: "Live connections of devices and modules.") {
+            Double(presence.count)
+        }
+        registry.tell(self)
+    }
+
+    // MARK: Connections
+
+    package func authenticate(_ claim: IdentityClaim) async throws(HubError) -> AuthenticatedIdentity {
+        try await credentials.authenticate(claim)
+    }
+
+    package func open(
+        _ session: any DeviceSession, persistent: Bool
+    ) async throws(HubError) -> SessionResumption {
+        let identity = session.identity
+        let opened = presence.open(session, sender: Self.sender(of: identity), persistent: persistent)
+        guard let opened else { throw HubError(.serviceUnavailable, "The hub is shutting down.") }
+        if let older = opened.older {
+            older.close(.takenOver)
+            methods.ended(older)
+        }
+        registry.activity.connected(identity.key, at: registry.now())
+        do throws(HubError) {
+            // The identity may have been removed or disabled since it proved itself, when nobody could be told.
+            let current = try await credentials.identity(identity.key)
+            guard current.generationID == identity.generationID else {
+                throw HubError(.iotHubUnauthorized, "'\(identity.key)' was registered anew meanwhile.")
+            }
+        } catch {
+            closed(session)
+            throw error
+        }
+        if opened.forgets { sessions.forget(identity.key) }
+        if persistent, !opened.resumption.isPresent { sessions.keep(identity.key, []) }
+        return opened.resumption
+    }
+
+    package func closed(_ session: any DeviceSession) {
+        methods.ended(session)
+        guard presence.close(session) else { return }
+        registry.activity.disconnected(session.identity.key, at: registry.now())
+    }
+
+    package func subscriptionsChanged(_ session: any DeviceSession, to subscriptions: Set<DeviceSubscription>) {
+        let key = session.identity.key
+        guard let change = presence.subscribe(session, to: subscriptions) else { return }
+        if change.mustKeep { sessions.keep(key, subscriptions) }
+        if change.added.contains(.methods) { methods.connected(key) }
+    }
+
+    /// Ends all connections; new ones are refused from now on.
+    package func shutDown() async {
+        for session in presence.closeAll() { session.close(.shuttingDown) }
+        await sessions.flush()
+    }
+
+    // MARK: Messages
+
+    package func accept(
+        _ batch: [DeviceEvent], from identity: AuthenticatedIdentity,
+        completion: @escaping @Sendable (Result<Void, HubError>) -> Void
+    ) {
+        var sender: EventSender
+        if let live = presence[identity.key], live.session.identity == identity {
+            sender = live.sender
+        } else {
+            sender = Self.sender(of: identity)
+        }
+        registry.activity.active(identity.key, at: registry.now())
+        let runs = identity.key.moduleID == "$edgeHub" ? relayed(batch, by: sender) : [EventRun(batch, from: sender)]
+        let (taken, refused, count) = (messagesTaken, messagesRefused, batch.count)
+        events.append(runs) { result in
+            switch result {
+            case .success:
+                taken.increment(by: count)
+                completion(.success(()))
+            case .failure(let error):
+                refused.increment(by: count)
+                completion(.failure(Self.refusal(error)))
+            }
+        }
+    }
+
+    /// The edge hub of a device sends what its modules gave it, and says whose each message is; nobody else can.
+    private func relayed(_ batch: [DeviceEvent], by hub: EventSender) -> [EventRun] {
+        var runs: [EventRun] = []
+        var senders: [IdentityKey: EventSender] = [:]
+        for event in batch {
+            let system = MessageProperties(bag: event.propertyBag).system
+            var sender = hub
+            if let module = system[.connectionModuleID], IdentityKey.isValid(module),
+                system[.connectionDeviceID] ?? hub.deviceID == hub.deviceID
+            {
+                let key = IdentityKey(device: hub.deviceID, module: module)
+                sender =
+                    senders[key]
+                    ?? EventSender(
+                        deviceID: hub.deviceID, moduleID: module, generationID: hub.generationID,
+                        authenticationMethod: hub.authenticationMethod)
+                if senders[key] == nil { registry.activity.active(key, at: registry.now()) }
+                senders[key] = sender
+            }
+            if let last = runs.indices.last, runs[last].sender === sender {
+                runs[last].events.append(event)
+            } else {
+                runs.append(EventRun([event], from: sender))
+            }
+        }
+        return runs
+    }
+
+    private static func sender(of identity: AuthenticatedIdentity) -> EventSender {
+        EventSender(
+            deviceID: identity.key.deviceID, moduleID: identity.key.moduleID, generationID: identity.generationID,
+            authenticationMethod: identity.method)
+    }
+
+    private static func refusal(_ error: EventLogError) -> HubError {
+        switch error {
+        case .busy: HubError(.serverBusy, error.description)
+        case .closed: HubError(.serviceUnavailable, "The hub is shutting down.")
+        case .full, .disk, .damaged: HubError(.serviceUnavailable, error.description)
+        }
+    }
+
+    // MARK: Twins
+
+    package func twin(of identity: AuthenticatedIdentity) async throws(HubError) -> ByteBuffer {
+        try await registry.deviceTwin(identity.key)
+    }
+
+    package func report(
+        _ patch: ByteBuffer, expectedVersion: Int?, from identity: AuthenticatedIdentity
+    ) async throws(HubError) -> Int? {
+        try await registry.report(patch, expectedVersion: expectedVersion, from: identity.key)
+    }
+
+    package func desiredChanged(_ identity: IdentityKey, version: Int, patch: ByteBuffer) {
+        guard let live = presence[identity], live.subscriptions.contains(.desiredProperties) else { return }
+        live.session.deliver([.desiredProperties(version: version, patch: patch)])
+    }
+
+    package func ended(_ identity: IdentityKey, because reason: IdentityEnd) {
+        credentials.forget(identity)
+        if reason == .removed { sessions.forget(identity) }
+        guard let session = presence.end(identity, forgetting: reason == .removed) else { return }
+        logger.info("connection ended", metadata: ["identity": "\(identity)", "reason": "\(reason)"])
+        // A removed identity leaves nothing behind that could be seen on a later one of its name.
+        if reason != .removed { registry.activity.disconnected(identity, at: registry.now()) }
+        session.close(.identityDisabledOrRemoved)
+        methods.ended(session)
+    }
+
+    // MARK: Methods
+
+    package func invoke(_ call: MethodCall, on identity: IdentityKey) async throws(HubError) -> MethodResult {
+        try await methods.invoke(call, on: identity)
+    }
+
+    package func methodAnswered(_ answer: MethodAnswer, by session: any DeviceSession) {
+        methods.answered(answer, by: session)
+    }
+
+    package func settled(_ token: DeliveryToken, _ outcome: DeliveryOutcome, by session: any DeviceSession) {}
+}

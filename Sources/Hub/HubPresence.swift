@@ -1,0 +1,94 @@
+import DeviceGateway
+import HubProtocol
+import HubStore
+import Model
+import Synchronization
+
+/// Which identities hold a live connection, at most one each, and what they listen to.
+///
+/// The subscriptions of clients that connect without a clean session are kept over reconnects and restarts.
+final class HubPresence: Sendable {
+    struct Live: Sendable {
+        let session: any DeviceSession
+        let sender: EventSender
+        let isPersistent: Bool
+        var subscriptions: Set<DeviceSubscription> = []
+    }
+
+    private struct State {
+        var live: [IdentityKey: Live] = [:]
+        var kept: [IdentityKey: Set<DeviceSubscription>]
+        var isClosed = false
+    }
+
+    private let state: Mutex<State>
+
+    init(kept: [IdentityKey: Set<DeviceSubscription>]) { state = Mutex(State(kept: kept)) }
+
+    subscript(key: IdentityKey) -> Live? { state.withLock { $0.live[key] } }
+
+    var count: Int { state.withLock { $0.live.count } }
+
+    /// Nil when the hub is shutting down.
+    func open(
+        _ session: any DeviceSession, sender: EventSender, persistent: Bool
+    ) -> (older: (any DeviceSession)?, forgets: Bool, resumption: SessionResumption)? {
+        let key = session.identity.key
+        return state.withLock { state in
+            guard !state.isClosed else { return nil }
+            let older = state.live[key]?.session
+            let kept = state.kept[key]
+            var live = Live(session: session, sender: sender, isPersistent: persistent)
+            if persistent {
+                live.subscriptions = []
+                if kept == nil { state.kept[key] = [] }
+            } else {
+                state.kept[key] = nil
+            }
+            state.live[key] = live
+            let resumption = SessionResumption(
+                isPresent: persistent && kept != nil, subscriptions: persistent ? kept ?? [] : [])
+            return (older, !persistent && kept != nil, resumption)
+        }
+    }
+
+    /// Whether it was the live one.
+    func close(_ session: any DeviceSession) -> Bool {
+        let key = session.identity.key
+        return state.withLock { state in
+            guard state.live[key]?.session === session else { return false }
+            state.live[key] = nil
+            return true
+        }
+    }
+
+    /// What changed, and whether it has to be kept; nil when the session is not the live one.
+    func subscribe(
+        _ session: any DeviceSession, to subscriptions: Set<DeviceSubscription>
+    ) -> (added: Set<DeviceSubscription>, mustKeep: Bool)? {
+        let key = session.identity.key
+        return state.withLock { state in
+            guard var live = state.live[key], live.session === session else { return nil }
+            let added = subscriptions.subtracting(live.subscriptions)
+            live.subscriptions = subscriptions
+            state.live[key] = live
+            guard live.isPersistent, state.kept[key] != subscriptions else { return (added, false) }
+            state.kept[key] = subscriptions
+            return (added, true)
+        }
+    }
+
+    func end(_ key: IdentityKey, forgetting: Bool) -> (any DeviceSession)? {
+        state.withLock { state in
+            if forgetting { state.kept[key] = nil }
+            return state.live.removeValue(forKey: key)?.session
+        }
+    }
+
+    func closeAll() -> [any DeviceSession] {
+        state.withLock { state in
+            state.isClosed = true
+            return state.live.values.map(\.session)
+        }
+    }
+}

@@ -1,0 +1,40 @@
+import DeviceGateway
+import NIOCore
+import NIOHTTP1
+import Telemetry
+import Transport
+
+/// Answers the requests of the hub's HTTPS port: whoever knows the path does.
+struct HubRouter: HTTPResponder {
+    let service: ServiceResponder
+    let devices: DeviceHTTPHead
+    let events: EventResponder
+    let metrics: MetricsRegistry
+    let changes: HubChanges
+    let pages: (@Sendable (HTTPRequest) async -> HTTPResponse?)?
+
+    func respond(to request: HTTPRequest) async -> HTTPResponse {
+        if request.path.count == 1, request.method == .GET || request.method == .HEAD {
+            switch request.path[0] {
+            case "health":
+                return HTTPResponse(
+                    status: .ok, headers: ["content-type": "application/json"],
+                    body: .bytes(ByteBuffer(string: "{\"status\":\"ok\"}\n")))
+            case "metrics":
+                return HTTPResponse(
+                    status: .ok, headers: ["content-type": "text/plain; version=0.0.4"],
+                    body: .bytes(ByteBuffer(string: metrics.prometheusText())))
+            default: break
+            }
+        }
+        if let response = await devices.respond(to: request) { return response }
+        if let response = await events.answer(request) { return response }
+        if let response = await service.answer(request) {
+            let changesSomething = request.method != .GET && request.path.last?.lowercased() != "query"
+            if changesSomething, (200..<300).contains(response.status.code) { changes.tell() }
+            return response
+        }
+        if let pages, let response = await pages(request) { return response }
+        return await service.respond(to: request)
+    }
+}

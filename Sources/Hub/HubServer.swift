@@ -1,0 +1,164 @@
+import DeviceGateway
+import FoundationEssentials
+package import HubStore
+package import Logging
+import Model
+import NIOCore
+import PKI
+package import Telemetry
+package import Transport
+
+/// A hub that runs: its store, its services and its three ports.
+package final class HubServer: Sendable {
+    package struct Options: Sendable {
+        package var folder: String
+        /// What devices and services call the hub; nil takes what the folder says, or `localhost`.
+        package var hostName: String?
+        package var name: String?
+        /// The address to listen on.
+        package var bind = "0.0.0.0"
+        /// 0 lets the system choose.
+        package var httpsPort = 443
+        package var mqttPort = 8883
+        package var amqpPort = 5671
+        /// Files in PEM, in place of a certificate of the hub's own authority.
+        package var certificate: (chain: String, key: String)?
+        package var events = EventLogOptions()
+
+        package init(folder: String) { self.folder = folder }
+    }
+
+    /// What else answers on the HTTPS port: made from the service interface and the word of changes.
+    package typealias Pages =
+        @Sendable (_ hostName: String, _ service: any HTTPResponder, _ changes: HubChanges)
+        -> @Sendable (HTTPRequest) async -> HTTPResponse?
+
+    package let httpsPort: Int
+    package let mqttPort: Int
+    package let amqpPort: Int
+    package let hostName: String
+    package let registry: HubRegistry
+    package let backend: HubBackend
+    private let events: EventLog
+    private let listeners: [Listener]
+    private let lock: HubFolderLock
+
+    /// Opens the folder and the ports; returns once all three accept connections.
+    package static func start(
+        _ options: Options, metrics: MetricsRegistry = MetricsRegistry(), logger: Logger, pages: Pages? = nil
+    ) async throws -> HubServer {
+        let folder = HubFolder(options.folder)
+        let lock = try folder.take()
+        let names = try folder.names(hostName: options.hostName, name: options.name)
+        let certificate = try serverCertificate(options, folder, hostName: names.hostName)
+        try folder.makeRegistryFile()
+        let database = try HubDatabase(path: folder.registry)
+        let registry = try await HubRegistry(
+            database: database, now: { .now() },
+            makeKey: {
+                var generator = SystemRandomNumberGenerator()
+                return Data((0..<32).map { _ in UInt8.random(in: .min ... .max, using: &generator) })
+                    .base64EncodedString()
+            }, log: logger)
+        let events = try EventLog(
+            folder: folder.events, options: options.events, now: { Timestamp.now().ticks / 10 },
+            onTrouble: { error in
+                if let error {
+                    logger.error("messages are refused", metadata: ["reason": "\(error)"])
+                } else {
+                    logger.notice("messages are taken again")
+                }
+            })
+        let hostNames = [names.hostName]
+        let backend = try await HubBackend(
+            registry: registry, events: events, hostNames: hostNames, metrics: metrics, logger: logger)
+        let changes = HubChanges()
+        let service = ServiceResponder(registry: registry, methods: backend, hostNames: hostNames)
+        let devices = DeviceHTTPHead(backend: backend)
+        let feed = EventResponder(registry: registry, events: events, hostNames: hostNames)
+        var router = HubRouter(
+            service: service, devices: devices, events: feed, metrics: metrics, changes: changes, pages: nil)
+        if let pages {
+            router = HubRouter(
+                service: service, devices: devices, events: feed, metrics: metrics, changes: changes,
+                pages: pages(names.hostName, router, changes))
+        }
+        let mqtt = MQTTHead(backend: backend, logger: logger)
+        var listeners: [Listener] = []
+        do {
+            listeners.append(
+                try await HTTPServer.start(
+                    on: .tcp(host: options.bind, port: options.httpsPort), certificate: certificate, responder: router,
+                    webSockets: [mqtt.webSocketEndpoint()], limits: HTTPLimits(body: 8 << 20), logger: logger))
+            listeners.append(
+                try await Listener.start(
+                    on: .tcp(host: options.bind, port: options.mqttPort), certificate: certificate,
+                    installer: mqtt.installer))
+            listeners.append(
+                try await Listener.start(
+                    on: .tcp(host: options.bind, port: options.amqpPort), certificate: certificate,
+                    maximumConnections: 1000, installer: AMQPRefusal.installer))
+        } catch {
+            for listener in listeners { await listener.shutDown(grace: .zero) }
+            await events.close()
+            await registry.shutDown()
+            database.close()
+            throw error
+        }
+        return HubServer(
+            hostName: names.hostName, registry: registry, backend: backend, events: events, listeners: listeners,
+            lock: lock)
+    }
+
+    private init(
+        hostName: String, registry: HubRegistry, backend: HubBackend, events: EventLog, listeners: [Listener],
+        lock: HubFolderLock
+    ) {
+        self.hostName = hostName
+        self.registry = registry
+        self.backend = backend
+        self.events = events
+        self.listeners = listeners
+        self.lock = lock
+        httpsPort = listeners[0].port
+        mqttPort = listeners[1].port
+        amqpPort = listeners[2].port
+    }
+
+    private static func serverCertificate(
+        _ options: Options, _ folder: HubFolder, hostName: String
+    ) throws -> ServerCertificate {
+        let now = Date()
+        let authority = try folder.authority(commonName: "Hedgerow hub \(hostName)", now: now)
+        if let files = options.certificate {
+            guard let chain = try SecretFile.read(files.chain) else {
+                throw HubFolder.Failure.file("there is no certificate \(files.chain)")
+            }
+            guard let key = try SecretFile.read(files.key) else {
+                throw HubFolder.Failure.file("there is no key \(files.key)")
+            }
+            return try ServerCertificate(
+                chainPEM: String(decoding: chain, as: UTF8.self), privateKeyPEM: String(decoding: key, as: UTF8.self))
+        }
+        var names = [hostName]
+        let bound = ["0.0.0.0", "::", ""].contains(options.bind) ? [] : [options.bind]
+        for name in ["localhost", "127.0.0.1", "::1"] + bound where !names.contains(name) { names.append(name) }
+        let own = try folder.serverCertificate(names: names, authority: authority, now: now)
+        return try ServerCertificate(chainPEM: own.chainPEM, privateKeyPEM: own.keyPEM)
+    }
+
+    /// The line that tells whoever started the hub that it serves.
+    package var readyLine: String { "ready https=\(httpsPort) mqtt=\(mqttPort) amqp=\(amqpPort)" }
+
+    /// Ends the connections, writes what waits, and closes the store; takes a few seconds at most.
+    package func shutDown() async {
+        await backend.shutDown()
+        // The log first, so that answers that follow it end by themselves.
+        await events.close()
+        await withTaskGroup(of: Void.self) { group in
+            for listener in listeners { group.addTask { await listener.shutDown(grace: .seconds(3)) } }
+        }
+        await registry.shutDown()
+        registry.database.close()
+    }
+}
