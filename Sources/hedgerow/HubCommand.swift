@@ -1,6 +1,5 @@
 import ArgumentParser
 import Dashboard
-import Dispatch
 import FoundationEssentials
 import Hub
 import HubStore
@@ -91,7 +90,7 @@ struct HubRunCommand: AsyncParsableCommand {
             return { await dashboard.respond(to: $0) }
         }
         Terminal.result(server.readyLine)
-        await signals.next()
+        await signals.wait()
         await server.shutDown()
     }
 
@@ -102,28 +101,6 @@ struct HubRunCommand: AsyncParsableCommand {
         guard getrlimit(resource, &limit) == 0, limit.rlim_cur < limit.rlim_max else { return }
         limit.rlim_cur = limit.rlim_max
         setrlimit(resource, &limit)
-    }
-}
-
-/// SIGTERM and SIGINT as an event.
-final class EndSignals {
-    private let stream: AsyncStream<Void>
-    private let sources: [any DispatchSourceSignal]
-
-    init() {
-        let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-        self.stream = stream
-        sources = [SIGTERM, SIGINT].map { number in
-            signal(number, SIG_IGN)
-            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-            source.setEventHandler { continuation.yield() }
-            source.resume()
-            return source
-        }
-    }
-
-    func next() async {
-        for await _ in stream { return }
     }
 }
 
