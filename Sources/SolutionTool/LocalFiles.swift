@@ -78,16 +78,16 @@ enum LocalFiles {
             let descriptor = try FileDescriptor.open(FilePath(path), .readOnly, options: .closeOnExec)
             return try descriptor.closeAfter {
                 var content: [UInt8] = []
+                // One byte more than the file has by its status, so that one read sees its end.
+                var step = min(limit, status(path)?.size ?? 0) + 1
                 while true {
-                    let start = content.count
-                    guard start <= limit else { throw Errno.fileTooLarge }
-                    let step = 64 << 10
-                    content.append(contentsOf: repeatElement(0, count: step))
-                    let count = try content.withUnsafeMutableBytes { bytes in
-                        try descriptor.read(into: UnsafeMutableRawBufferPointer(rebasing: bytes[start...]))
+                    guard content.count <= limit else { throw Errno.fileTooLarge }
+                    let piece = try [UInt8](unsafeUninitializedCapacity: step) { bytes, count in
+                        count = try descriptor.read(into: UnsafeMutableRawBufferPointer(bytes))
                     }
-                    content.removeLast(step - count)
-                    if count == 0 { return content }
+                    if piece.isEmpty { return content }
+                    if content.isEmpty { content = piece } else { content += piece }
+                    step = 64 << 10
                 }
             }
         } catch let error as Errno {
