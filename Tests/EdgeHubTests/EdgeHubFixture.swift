@@ -40,7 +40,9 @@ final class EdgeHubFixture: Sendable {
     }
 
     /// Runs an edge hub on the folder while `body` runs; called again, it is the same one after a restart.
-    func serve(_ body: (EdgeHub) async throws -> Void) async throws {
+    func serve(
+        connecting: (any UpstreamConnecting)? = nil, _ body: (EdgeHub) async throws -> Void
+    ) async throws {
         let configuration = EdgeHubConfiguration(
             deviceID: "pi", hubHostName: "hub.example", gatewayHostName: "Gateway.local", stateFolder: folder)
         let environment = EdgeHubEnvironment(
@@ -49,7 +51,7 @@ final class EdgeHubFixture: Sendable {
             sleep: { try await Task.sleep(for: $0 > .seconds(31) ? .seconds(3_600) : .milliseconds(1)) },
             random: { 0 })
         let hub = try EdgeHub(
-            configuration, environment: environment, keys: TestKeys(), scope: scope, connecting: upstream,
+            configuration, environment: environment, keys: TestKeys(), scope: scope, connecting: connecting ?? upstream,
             metrics: MetricsRegistry(), logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
         try await hub.prepare()
         let running = Task { await hub.run() }
