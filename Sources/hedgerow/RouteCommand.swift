@@ -81,8 +81,13 @@ struct RouteTestCommand: AsyncParsableCommand {
     }
 
     private static func read(_ file: String) throws -> [UInt8] {
+        if file == "-" {
+            var bytes: [UInt8] = []
+            while let line = readLine(strippingNewline: false) { bytes += line.utf8 }
+            return bytes
+        }
         do {
-            return Array(try Data(contentsOf: URL(filePath: file == "-" ? "/dev/stdin" : file)))
+            return Array(try Data(contentsOf: URL(filePath: file)))
         } catch {
             throw UnreadableFile(name: file)
         }
