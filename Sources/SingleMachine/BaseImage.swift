@@ -9,7 +9,7 @@ enum BaseImage {
         _ platform: TargetPlatform, _ engine: Engine, _ environment: [String: String]
     ) async throws -> ([String: String?], String) {
         if let chosen = environment["BASE_IMAGE"], !chosen.isEmpty { return ([:], chosen) }
-        guard let engineName = platform.engineName else { return ([:], "as the Dockerfiles say") }
+        guard platform.engineName != nil else { return ([:], "as the Dockerfiles say") }
         let name = "hedgerow/python-base:" + platform.processor
         guard let archive = archive(platform, environment) else {
             let kept = try await engine.api.images(references: [name + "-*"]).flatMap(\.tags).max()
@@ -19,7 +19,7 @@ enum BaseImage {
         let version = archive.split(separator: "-").last?.split(separator: ".").first.map(String.init) ?? "0"
         let versioned = "\(name)-\(version)"
         if try await !engine.holds(image: versioned) {
-            try await engine.importImage(archive, as: versioned, platform: engineName)
+            try await engine.load(archive)
         }
         return (["BASE_IMAGE": versioned], versioned)
     }

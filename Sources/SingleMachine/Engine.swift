@@ -25,11 +25,11 @@ struct Engine: Sendable {
 
     func holds(image: String) async throws(EngineError) -> Bool { try await api.hasImage(image) }
 
-    func importImage(_ archive: String, as name: String, platform: String) async throws {
-        guard let bytes = FileManager.default.contents(atPath: archive) else {
-            throw UpFailure("cannot read \(archive): \(systemMessage())")
-        }
-        try await api.importImage(ByteBuffer(bytes: bytes), as: ImageReference(name), platform: platform)
+    /// Takes in the images of a file as `docker save` writes it, piece by piece.
+    func load(_ archive: String) async throws {
+        let pieces = try ArchivePieces(of: archive)
+        defer { pieces.close() }
+        try await api.loadImages(pieces)
     }
 
     /// The network of the instance's modules; its gateway is an address of this machine which containers reach.
