@@ -38,6 +38,11 @@ final class EvaluationWorker: Sendable {
         }
     }
 
+    /// Returns when there is nothing left to do.
+    func idle() async {
+        while let task = state.withLock({ $0.task }) { await task.value }
+    }
+
     func shutDown() async {
         let task = state.withLock { state in
             state.isEnding = true
