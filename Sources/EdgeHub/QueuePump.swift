@@ -105,10 +105,10 @@ final class QueuePump: Sendable {
     private func proceed() {
         if let read = state.withLock({ $0.window.nextRead() }) {
             store.read(queue, after: read.places, limit: read.limit, byteLimit: read.byteLimit) { [self] result in
-                state.withLock { state in
-                    // A disk that cannot be read now is asked again with the next message or receiver.
-                    enqueue(state.window.finish(read, (try? result.get()) ?? []), &state)
+                guard case .success(let messages) = result else {
+                    return state.withLock { $0.window.fail(read) }
                 }
+                state.withLock { state in enqueue(state.window.finish(read, messages), &state) }
                 proceed()
             }
         }

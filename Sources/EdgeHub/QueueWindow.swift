@@ -105,6 +105,12 @@ struct QueueWindow {
         return messages
     }
 
+    /// The store could not be read; what it holds is asked for again at the next occasion.
+    mutating func fail(_ read: Read) {
+        guard read.epoch == epoch else { return }
+        isReading = false
+    }
+
     /// The receiver is done with a message.
     ///
     /// - Returns: the message, to be removed from the store; nil when it is not on its way (any more).
