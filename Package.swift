@@ -69,7 +69,7 @@ let ports: [[Target]] = [
         [
             "JSONDocument", "Model", "MQTTCodec", "AMQPCodec", "HubProtocol", "Transport", "Telemetry", logging,
             nioCore, nioPosix, nioHTTP1, nioWebSocket, nioSSL,
-        ], tests: [nioEmbedded]),
+        ], tests: ["DeviceClient", nioEmbedded]),
     room(
         "DeviceClient",
         [

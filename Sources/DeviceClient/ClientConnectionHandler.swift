@@ -2,6 +2,7 @@ import HubProtocol
 import Logging
 import MQTTCodec
 import NIOCore
+import NIOSSL
 
 /// One connection of a client: says who it is, subscribes, then carries messages until it ends.
 final class ClientConnectionHandler: ChannelInboundHandler {
@@ -68,7 +69,13 @@ final class ClientConnectionHandler: ChannelInboundHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         let configuration = core.configuration
-        fail(.cannotConnect(host: configuration.host, port: configuration.port, reason: "\(error)"))
+        fail(.cannotConnect(host: configuration.host, port: configuration.port, reason: Self.reason(of: error)))
+    }
+
+    private static func reason(of error: any Error) -> String {
+        guard case .handshakeFailed(let inner) = error as? NIOSSLError else { return "\(error)" }
+        return "\(inner)".contains("CERTIFICATE_VERIFY_FAILED")
+            ? "its certificate comes from no authority that is trusted here" : "the TLS handshake failed: \(inner)"
     }
 
     private func fail(_ error: DeviceClientError) {

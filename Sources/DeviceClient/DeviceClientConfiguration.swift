@@ -110,7 +110,7 @@ package struct BackOff: Sendable, Hashable {
     package func delay(attempt: Int, random: Double) -> Duration {
         var delay = first
         for _ in 0..<min(attempt, 20) where delay < longest { delay *= 2 }
-        return min(delay, longest) * (0.8 + 0.4 * random)
+        return min(delay, longest) * Int(800 + 400 * random) / 1000
     }
 }
 
