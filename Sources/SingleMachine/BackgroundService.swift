@@ -15,8 +15,20 @@ struct BackgroundService: Sendable {
     let name: String
     /// The first line on standard output, where the program prints one when it serves.
     let firstLine: String
-    /// Returns when the process has ended.
     let ended: Task<Void, Never>
+
+    /// Returns when the process has ended, or the task that waits is cancelled; awaiting `ended` itself would not
+    /// notice that.
+    func waitForEnd() async throws {
+        let (stream, continuation) = AsyncStream.makeStream(of: Void.self)
+        let watching = Task.detached {
+            await ended.value
+            continuation.finish()
+        }
+        defer { watching.cancel() }
+        for await _ in stream {}
+        try Task.checkCancellation()
+    }
 
     /// Starts the program, writes `run/<name>.pid`, and waits for its first line of output if asked to.
     ///

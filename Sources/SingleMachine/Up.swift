@@ -286,7 +286,7 @@ package struct Up: Sendable {
             defer { group.cancelAll() }
             for service in [hub.service, edge] {
                 group.addTask {
-                    await service.ended.value
+                    try await service.waitForEnd()
                     throw UpFailure(
                         "the \(service.name) ended unexpectedly; its log is \(state.log(service.name))\n"
                             + StateFolder.tail(state.log(service.name)))
