@@ -328,7 +328,7 @@ import Transport
         }
     }
 
-    @Test func `MQTT runs inside a WebSocket beside HTTP`() async throws {
+    @Test func `MQTT is offered inside a WebSocket where the SDKs look for it`() async throws {
         let backend = MemoryBackend()
         let head = MQTTHead(backend: backend, logger: Logger(label: "test"))
         let endpoint = head.webSocketEndpoint()
