@@ -9,6 +9,9 @@ import Synchronization
 ///   deliveries may be repeated, none is missing.
 /// - Bounded: at the quota the oldest messages of the lowest priority give way, but never to a newcomer of lower
 ///   priority; with `Overflow.refuse`, or when nothing may give way, the newcomers are refused.
+/// - On a full disk what the store holds already is its quota until there is room again; a reserve of some megabytes,
+///   given up then, lets it go on recording deliveries.
+/// - A file that turns out to be damaged is set aside, and what can be read of it goes on in a new one.
 ///
 /// Completions run on the store's writer thread, in the order of the commits, and must return at once.
 package final class MessageStore: Sendable {
@@ -25,8 +28,9 @@ package final class MessageStore: Sendable {
         package var pendingLimit = 32 << 20
         /// Bytes in one commit, or a little more.
         package var commitLimit = 4 << 20
-        /// How long a delivery may stay unrecorded when nothing else is written.
-        package var removalDelay = DispatchTimeInterval.milliseconds(250)
+        /// How long a delivery may stay unrecorded when nothing else is written: a crash then repeats it. The longer,
+        /// the fewer writes at a trickle of messages, where each record is a commit of its own.
+        package var removalDelay = DispatchTimeInterval.milliseconds(1_500)
 
         package init() {}
     }
@@ -54,10 +58,17 @@ package final class MessageStore: Sendable {
         var isClosed = false
     }
 
+    /// How full the store is.
+    package struct Fill: Sendable, Hashable {
+        package var usedBytes = 0
+        package var quota = 0
+        package var isDiskFull = false
+    }
+
     private let options: Options
     private let writer = DispatchQueue(label: "edge messages", qos: .userInitiated)
     /// Used on `writer` only, so never contended; nil once closed.
-    private let tables: Mutex<MessageTables?>
+    private let file: Mutex<MessageFile?>
     private let inbox = Mutex(Inbox())
     private let onLoss: @Sendable (MessageLoss) -> Void
 
@@ -70,14 +81,26 @@ package final class MessageStore: Sendable {
     ///   - onDamage: told, in words, when the file was damaged and a new one was begun.
     package init(
         folder: String, clock: StoreClock, options: Options = Options(),
-        onLoss: @escaping @Sendable (MessageLoss) -> Void = { _ in }, onDamage: @Sendable (String) -> Void = { _ in }
+        onLoss: @escaping @Sendable (MessageLoss) -> Void = { _ in },
+        onDamage: @escaping @Sendable (String) -> Void = { _ in }
     ) throws(EdgeStoreError) {
         try StoreFile.makeFolder(folder)
         self.options = options
         self.onLoss = onLoss
-        let tables = try MessageTables(
-            path: folder + "/messages.db", quota: options.quota, clock: clock, onDamage: onDamage)
-        self.tables = Mutex(tables)
+        file = Mutex(
+            try MessageFile(
+                folder: folder, quota: options.quota, overflow: options.overflow, clock: clock, onDamage: onDamage))
+    }
+
+    /// The quota where none is given: 1 GB, or a tenth of the disk if that is less.
+    package static func standardQuota(at folder: String) -> Int {
+        let share = DiskReserve.disk(of: folder).map { $0.total / 10 } ?? .max
+        return max(16 << 20, min(1 << 30, share))
+    }
+
+    /// Sets the quota in bytes and what happens there; what is beyond a lower one gives way to the next messages.
+    package func setLimits(quota: Int, overflow: Overflow) {
+        writer.async { self.file.withLock { $0?.setLimits(quota: quota, overflow: overflow) } }
     }
 
     /// Stores a batch, in order.
@@ -127,12 +150,10 @@ package final class MessageStore: Sendable {
     private func write() {
         while let (appends, removals) = takeWork() {
             var losses: [MessageLoss] = []
-            let outcome = tables.withLock { tables -> Result<[Result<Int64, EdgeStoreError>], EdgeStoreError> in
+            let outcome = file.withLock { file in
                 Result { () throws(EdgeStoreError) in
-                    guard tables != nil else { throw .closed }
-                    return try tables?.commit(
-                        removals: removals, batches: appends.map(\.messages), overflow: options.overflow,
-                        losses: &losses) ?? []
+                    guard file != nil else { throw .closed }
+                    return try file?.commit(appends.map(\.messages), removals: removals, losses: &losses) ?? []
                 }
             }
             switch outcome {
@@ -153,7 +174,7 @@ package final class MessageStore: Sendable {
     }
 
     private func giveBackSpace() {
-        let hasMore = tables.withLock { $0?.giveBackSpace() ?? false }
+        let hasMore = file.withLock { $0?.giveBackSpace() ?? false }
         if hasMore { writer.async { self.giveBackSpace() } }
     }
 
@@ -192,10 +213,10 @@ package final class MessageStore: Sendable {
     ) {
         writer.async {
             completion(
-                self.tables.withLock { tables in
+                self.file.withLock { file in
                     Result { () throws(EdgeStoreError) in
-                        guard let tables else { throw .closed }
-                        return try tables.read(queue, after: places, limit: limit, byteLimit: byteLimit)
+                        guard file != nil else { throw .closed }
+                        return try file?.read(queue, after: places, limit: limit, byteLimit: byteLimit) ?? []
                     }
                 })
         }
@@ -206,23 +227,28 @@ package final class MessageStore: Sendable {
         await onWriter { $0?.queues() ?? [] }
     }
 
-    /// How many messages wait in a queue; reads the whole of its index.
+    /// How many messages wait in a queue.
     package func count(in queue: QueueName) async -> Int {
-        await onWriter { (try? $0?.count(in: queue)) ?? 0 }
+        await onWriter { $0?.count(in: queue) ?? 0 }
+    }
+
+    /// How many messages wait in each queue and priority that is known.
+    package func depths() async -> [(queue: QueueName, priority: Int, count: Int)] {
+        await onWriter { $0?.depths() ?? [] }
     }
 
     /// Bytes in use on disk.
-    package func usedBytes() async -> Int {
-        await onWriter { (try? $0?.usedBytes()) ?? 0 }
-    }
+    package func usedBytes() async -> Int { await fill().usedBytes }
 
-    /// Removes what has outlived its time to live.
+    package func fill() async -> Fill { await onWriter { $0?.fill ?? Fill() } }
+
+    /// Removes what has outlived its time to live, and goes back to the whole quota when the disk has room again.
     ///
     /// - Returns: milliseconds until the next message may expire; nil when none will.
     package func expire() async throws(EdgeStoreError) -> Int64? {
-        let (result, losses) = await onWriter { tables in
+        let (result, losses) = await onWriter { file in
             var losses: [MessageLoss] = []
-            let result = Result { () throws(EdgeStoreError) in try tables?.expire(losses: &losses) }
+            let result = Result { () throws(EdgeStoreError) in try file?.expire(losses: &losses) ?? nil }
             return (result, losses)
         }
         losses.forEach(onLoss)
@@ -243,17 +269,17 @@ package final class MessageStore: Sendable {
     package func close() async {
         inbox.withLock { $0.isClosed = true }
         await flush()
-        await onWriter { tables in
-            tables?.persistAgeAtEnd()
-            tables = nil
+        await onWriter { file in
+            file?.persistAge()
+            file = nil
         }
     }
 
     private func onWriter<Answer: Sendable>(
-        _ body: @escaping @Sendable (inout MessageTables?) -> Answer
+        _ body: @escaping @Sendable (inout MessageFile?) -> Answer
     ) async -> Answer {
         await withCheckedContinuation { done in
-            writer.async { done.resume(returning: self.tables.withLock { body(&$0) }) }
+            writer.async { done.resume(returning: self.file.withLock { body(&$0) }) }
         }
     }
 }

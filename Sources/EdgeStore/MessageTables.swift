@@ -7,15 +7,19 @@ import SQLite
 ///
 /// Not safe to share; `MessageStore` uses it on its writer queue only.
 struct MessageTables {
-    private let database: SQLiteDatabase
+    let database: SQLiteDatabase
     private let clock: StoreClock
-    private let quota: Int
-    private let pageSize: Int
-    private var nextSequence: Int64
-    private var idOfName: [String: Int64] = [:]
-    private var nameOfID: [Int64: String] = [:]
-    /// The queues and priorities in which something may wait; kept, because there are few.
-    private var levels: Set<Level> = []
+    private let statements: MessageStatements
+    let pageSize: Int
+    /// Bytes of the file, beyond which the oldest of the lowest priority give way.
+    private(set) var quota: Int
+    var nextSequence: Int64
+    var names: NameTable
+    /// How many messages wait in each queue and priority.
+    var waiting: [Level: Int] = [:]
+    /// Where a later message may expire before an earlier one; known to be orderly are the others.
+    var isDisorderly: Set<Level> = []
+    private var lastExpiry: [Level: Int64] = [:]
     private let ageBase: Int64
     private let monotonicBase: Int64
     private var agePersisted: Int64
@@ -26,7 +30,21 @@ struct MessageTables {
     }
 
     init(path: String, quota: Int, clock: StoreClock, onDamage: @Sendable (String) -> Void) throws(EdgeStoreError) {
-        let database = try StoreFile.open(path, onDamage: onDamage, prepare: Self.prepare)
+        let database = try StoreFile.open(
+            path, onDamage: onDamage, prepare: Self.prepare, rescue: MessageSalvage.copy(from:to:))
+        try self.init(database, quota: quota, clock: clock)
+    }
+
+    /// Begins anew with what can be read of a damaged file, whose connection must be closed.
+    init(
+        replacing path: String, reason: String, quota: Int, clock: StoreClock, onDamage: @Sendable (String) -> Void
+    ) throws(EdgeStoreError) {
+        let database = try StoreFile.replace(
+            path, reason: reason, onDamage: onDamage, prepare: Self.prepare, rescue: MessageSalvage.copy(from:to:))
+        try self.init(database, quota: quota, clock: clock)
+    }
+
+    private init(_ database: SQLiteDatabase, quota: Int, clock: StoreClock) throws(EdgeStoreError) {
         self.database = database
         self.clock = clock
         self.quota = quota
@@ -34,15 +52,19 @@ struct MessageTables {
             pageSize = try Self.pragma(database, "page_size")
             let last = try database.first("SELECT max(sequence) FROM messages") { $0.int64(0) } ?? 0
             nextSequence = last + 1
-            // The quota is kept by giving way in time; this is the wall behind it.
-            try database.execute("PRAGMA max_page_count = \(quota / pageSize + 2_048)")
             let age = try database.first("SELECT value FROM facts WHERE name = 'age'") { $0.int64(0) } ?? 0
             let wall = try database.first("SELECT value FROM facts WHERE name = 'wall'") { $0.int64(0) }
             ageBase = age + max(0, clock.wall() - (wall ?? clock.wall()))
             agePersisted = age
             monotonicBase = clock.monotonic()
-            try loadNames()
-            try loadLevels()
+            names = try NameTable(database)
+            statements = try MessageStatements(database)
+            let levels = try database.rows("SELECT queue, priority, count(*) FROM waiting GROUP BY queue, priority") {
+                (Level(queue: $0.int64(0), priority: $0.int(1)), $0.int(2))
+            }
+            waiting = Dictionary(uniqueKeysWithValues: levels)
+            isDisorderly = Set(waiting.keys)
+            try setQuota(quota)
         } catch {
             throw Self.failure(error)
         }
@@ -67,43 +89,21 @@ struct MessageTables {
             """)
     }
 
-    private static func pragma(_ database: SQLiteDatabase, _ name: String) throws -> Int {
+    static func pragma(_ database: SQLiteDatabase, _ name: String) throws -> Int {
         try database.first("PRAGMA \(name)") { $0.int(0) } ?? 0
     }
 
     static func failure(_ error: any Error) -> EdgeStoreError {
         if let error = error as? EdgeStoreError { return error }
-        return .disk((error as? SQLiteError)?.description ?? "\(error)")
+        guard let error = error as? SQLiteError else { return .disk("\(error)") }
+        if error.isFull { return .diskFull }
+        return error.isCorrupt ? .damaged(error.message) : .disk(error.description)
     }
 
-    private mutating func loadNames() throws {
-        for (id, name) in try database.rows("SELECT id, name FROM names", make: { ($0.int64(0), $0.text(1)) }) {
-            idOfName[name] = id
-            nameOfID[id] = name
-        }
-    }
-
-    /// Leaps from one queue and priority to the next, so that the messages themselves are not read.
-    private mutating func loadLevels() throws {
-        var last = Level(queue: .min, priority: .min)
-        while let next = try database.first(
-            """
-            SELECT queue, priority FROM waiting WHERE (queue, priority) > (?, ?)
-            ORDER BY queue, priority LIMIT 1
-            """, .integer(last.queue), .int(last.priority), make: { Level(queue: $0.int64(0), priority: $0.int(1)) })
-        {
-            levels.insert(next)
-            last = next
-        }
-    }
-
-    private mutating func id(of name: String) throws -> Int64 {
-        if let id = idOfName[name] { return id }
-        try database.run("INSERT INTO names (name) VALUES (?)", .text(name))
-        let id = database.lastInsertedRowID
-        idOfName[name] = id
-        nameOfID[id] = name
-        return id
+    /// The quota is kept by giving way in time; a limit of pages is the wall behind it.
+    mutating func setQuota(_ bytes: Int) throws {
+        quota = bytes
+        try database.execute("PRAGMA max_page_count = \(min(bytes / pageSize + 2_048, Int(Int32.max)))")
     }
 
     /// Milliseconds for which this store has existed, the time off included as far as the wall clock tells.
@@ -111,7 +111,17 @@ struct MessageTables {
 
     /// The queues in which something may wait.
     func queues() -> Set<QueueName> {
-        Set(levels.compactMap { nameOfID[$0.queue].flatMap(QueueName.init(text:)) })
+        Set(waiting.filter { $0.value > 0 }.keys.compactMap { names.queue($0.queue) })
+    }
+
+    /// How many messages wait in each queue and priority.
+    func depths() -> [(queue: QueueName, priority: Int, count: Int)] {
+        waiting.compactMap { level, count in names.queue(level.queue).map { ($0, level.priority, count) } }
+    }
+
+    func count(in queue: QueueName) -> Int {
+        guard let id = names.id(of: queue) else { return 0 }
+        return waiting.reduce(0) { $1.key.queue == id ? $0 + $1.value : $0 }
     }
 
     // MARK: Writing
@@ -127,14 +137,15 @@ struct MessageTables {
     ) throws(EdgeStoreError) -> [Result<Int64, EdgeStoreError>] {
         // Senders whose messages match no route still wait for their turn.
         if removals.isEmpty, batches.allSatisfy(\.isEmpty) { return batches.map { _ in .success(nextSequence) } }
-        let before = (nextSequence, idOfName, nameOfID, levels)
+        let before = self
         do {
             try database.execute("BEGIN IMMEDIATE")
-            for removal in removals { try remove(removal) }
+            try remove(removals)
             let needed = batches.reduce(0) { $0 + Self.size(of: $1) }
             let isTight = try needed > 0 && usedBytes() + needed > quota
             let now = age
             var results: [Result<Int64, EdgeStoreError>] = []
+            results.reserveCapacity(batches.count)
             for batch in batches {
                 if isTight, try !makeRoom(for: batch, overflow, &losses) {
                     results.append(.failure(.full(quota: quota)))
@@ -148,58 +159,70 @@ struct MessageTables {
             return results
         } catch {
             try? database.execute("ROLLBACK")
-            (nextSequence, idOfName, nameOfID, levels) = before
+            self = before
             losses.removeAll()
             throw Self.failure(error)
         }
     }
 
-    private static func size(of batch: [NewMessage]) -> Int { batch.reduce(0) { $0 + $1.size } }
+    static func size(of batch: [NewMessage]) -> Int { batch.reduce(0) { $0 + $1.size } }
 
     private mutating func insert(_ message: NewMessage, now: Int64) throws {
-        let source = try id(of: message.source.description)
+        let source = try names.makeID(of: message.source, in: database)
         let sequence = nextSequence
         nextSequence += 1
-        let row = try database.statement("INSERT INTO messages VALUES (?, ?, ?, ?, ?)")
-        defer { row.reset() }
-        try row.bind(.integer(sequence), at: 1)
-        try row.bind(.int(message.destinations.count), at: 2)
-        try row.bind(.integer(source), at: 3)
-        try message.event.propertyBag.withUnsafeReadableBytes { try row.bind(bytes: $0, at: 4) }
-        try message.event.body.withUnsafeReadableBytes { try row.bind(bytes: $0, at: 5) }
-        _ = try row.step()
+        try statements.insertMessage(
+            sequence, copies: message.destinations.count, source: source, message.event)
         for destination in message.destinations {
-            let level = Level(queue: try id(of: destination.queue.text), priority: destination.priority)
-            levels.insert(level)
+            let level = Level(
+                queue: try names.makeID(of: destination.queue, in: database), priority: destination.priority)
             let expires = destination.timeToLive.map { now + Int64($0) * 1_000 } ?? .max
-            let place = try database.statement("INSERT INTO waiting VALUES (?, ?, ?, ?)")
-            defer { place.reset() }
-            try place.bind(.integer(level.queue), at: 1)
-            try place.bind(.int(level.priority), at: 2)
-            try place.bind(.integer(sequence), at: 3)
-            try place.bind(.integer(expires), at: 4)
-            _ = try place.step()
+            try statements.insertPlace(level, sequence, expires: expires)
+            waiting[level, default: 0] += 1
+            if expires < lastExpiry[level] ?? .min { isDisorderly.insert(level) }
+            lastExpiry[level] = expires
         }
     }
 
-    private mutating func remove(_ removal: MessageStore.Removal) throws {
-        guard let queue = idOfName[removal.queue.text] else { return }
-        try remove(
-            Level(queue: queue, priority: removal.priority), sequence: removal.sequence, copies: removal.copies)
+    /// Removes deliveries; those that follow each other without a gap, as they mostly do, at one stroke.
+    private mutating func remove(_ removals: [MessageStore.Removal]) throws {
+        var start = 0
+        while start < removals.count {
+            let first = removals[start]
+            var end = start + 1
+            while end < removals.count, removals[end].queue == first.queue, removals[end].priority == first.priority,
+                removals[end].copies == 1, first.copies == 1,
+                removals[end].sequence == removals[end - 1].sequence + 1
+            {
+                end += 1
+            }
+            if let queue = names.id(of: first.queue) {
+                let level = Level(queue: queue, priority: first.priority)
+                if end - start > 1 {
+                    let gone = try statements.deleteRun(level, first.sequence...removals[end - 1].sequence)
+                    count(level, -gone)
+                } else {
+                    try remove(level, sequence: first.sequence, copies: first.copies)
+                }
+            }
+            start = end
+        }
     }
 
-    private func remove(_ level: Level, sequence: Int64, copies: Int) throws {
-        try database.run(
-            "DELETE FROM waiting WHERE queue = ? AND priority = ? AND sequence = ?",
-            .integer(level.queue), .int(level.priority), .integer(sequence))
+    mutating func remove(_ level: Level, sequence: Int64, copies: Int) throws {
         // Removed before: the message may go on waiting elsewhere.
-        guard database.changes > 0 else { return }
-        if copies > 1 {
-            try database.run(
-                "UPDATE messages SET copies = copies - 1 WHERE sequence = ? AND copies > 1", .integer(sequence))
-            if database.changes > 0 { return }
+        guard try statements.deletePlace(level, sequence) else { return }
+        count(level, -1)
+        try statements.deleteCopy(sequence, copies: copies)
+    }
+
+    private mutating func count(_ level: Level, _ change: Int) {
+        let left = (waiting[level] ?? 0) + change
+        waiting[level] = max(0, left)
+        if left <= 0 {
+            isDisorderly.remove(level)
+            lastExpiry[level] = nil
         }
-        try database.run("DELETE FROM messages WHERE sequence = ?", .integer(sequence))
     }
 
     /// Remembers how old the store is, once a minute at most: often enough for a time to live, seldom enough for a card.
@@ -214,123 +237,19 @@ struct MessageTables {
         try? persistAge(age, always: true)
     }
 
-    // MARK: Quota
-
-    /// Bytes of the pages in use.
-    func usedBytes() throws -> Int {
-        (try Self.pragma(database, "page_count") - Self.pragma(database, "freelist_count")) * pageSize
-    }
-
-    /// Makes room for a batch by dropping what is no more important than it; false when that does not suffice.
-    private mutating func makeRoom(
-        for batch: [NewMessage], _ overflow: MessageStore.Overflow, _ losses: inout [MessageLoss]
-    ) throws -> Bool {
-        let needed = Self.size(of: batch)
-        guard try usedBytes() + needed > quota else { return true }
-        guard overflow == .dropOldest, needed < quota else { return false }
-        let own = batch.flatMap(\.destinations).map(\.priority).min() ?? 0
-        // A little more than needed, so that a full store does not come here for each batch.
-        let target = max(0, quota - needed - quota / 64)
-        for priority in Set(levels.map(\.priority)).filter({ $0 >= own }).sorted(by: >) {
-            var used = try usedBytes()
-            while used > target, try dropOldest(of: priority, freeing: used - target, &losses) {
-                used = try usedBytes()
-            }
-        }
-        return try usedBytes() + needed <= quota
-    }
-
-    /// Drops some of the oldest messages of that priority; false when none is left.
-    private mutating func dropOldest(
-        of priority: Int, freeing bytes: Int, _ losses: inout [MessageLoss]
-    ) throws -> Bool {
-        var oldest: (level: Level, sequence: Int64)?
-        for level in levels where level.priority == priority {
-            guard let head = try head(of: level) else { continue }
-            if oldest.map({ head.sequence < $0.sequence }) ?? true { oldest = (level, head.sequence) }
-        }
-        guard let oldest else { return false }
-        return try drop(from: oldest.level, limit: 64, bytes: bytes, expiredAt: nil, .displaced, &losses) > 0
-    }
-
-    private func head(of level: Level) throws -> (sequence: Int64, expires: Int64)? {
-        try database.first(
-            "SELECT sequence, expires FROM waiting WHERE queue = ? AND priority = ? ORDER BY sequence LIMIT 1",
-            .integer(level.queue), .int(level.priority)
-        ) { ($0.int64(0), $0.int64(1)) }
-    }
-
-    private mutating func drop(
-        from level: Level, limit: Int, bytes: Int = .max, expiredAt now: Int64?,
-        _ reason: MessageLoss.Reason, _ losses: inout [MessageLoss]
-    ) throws -> Int {
-        let rows = try database.rows(
-            """
-            SELECT w.sequence, w.expires, m.copies, length(m.properties) + length(m.body)
-            FROM waiting w JOIN messages m ON m.sequence = w.sequence
-            WHERE w.queue = ? AND w.priority = ? ORDER BY w.sequence LIMIT ?
-            """, .integer(level.queue), .int(level.priority), .int(limit)
-        ) { (sequence: $0.int64(0), expires: $0.int64(1), copies: $0.int(2), size: $0.int(3)) }
-        // From the head to the first that still lives: within a queue the age decides.
-        let dropped = now.map { now in rows.prefix { $0.expires <= now } } ?? rows[...]
-        var count = 0
-        var freed = 0
-        for row in dropped where freed < bytes {
-            try remove(level, sequence: row.sequence, copies: row.copies)
-            freed += row.size
-            count += 1
-        }
-        if count > 0, let name = nameOfID[level.queue].flatMap(QueueName.init(text:)) {
-            losses.append(MessageLoss(queue: name, reason: reason, count: count))
-        }
-        return count
-    }
-
-    // MARK: Time to live
-
-    /// Removes what has outlived its time.
-    ///
-    /// - Returns: milliseconds until the next message may expire; nil when none will.
-    mutating func expire(losses: inout [MessageLoss]) throws(EdgeStoreError) -> Int64? {
-        let now = age
-        var next: Int64?
-        do {
-            for level in levels {
-                while let head = try head(of: level) {
-                    guard head.expires <= now else {
-                        if head.expires < .max { next = min(next ?? .max, head.expires - now) }
-                        break
-                    }
-                    try database.execute("BEGIN IMMEDIATE")
-                    var dropped: [MessageLoss] = []
-                    do {
-                        _ = try drop(from: level, limit: 512, expiredAt: now, .expired, &dropped)
-                        try database.execute("COMMIT")
-                    } catch {
-                        try? database.execute("ROLLBACK")
-                        throw error
-                    }
-                    losses += dropped
-                }
-            }
-            return next
-        } catch {
-            throw Self.failure(error)
-        }
-    }
-
     // MARK: Reading
 
-    /// What waits in a queue behind the given places, the most urgent first.
+    /// What waits in a queue behind the given places, the most urgent first; what has expired is passed over.
     func read(
         _ queue: QueueName, after places: [Int: Int64], limit: Int, byteLimit: Int
     ) throws(EdgeStoreError) -> [StoredMessage] {
-        guard let id = idOfName[queue.text] else { return [] }
+        guard let id = names.id(of: queue) else { return [] }
         let now = age
         var found: [StoredMessage] = []
         var bytes = 0
         do {
-            for priority in levels.filter({ $0.queue == id }).map(\.priority).sorted() {
+            let levels = waiting.filter { $0.key.queue == id && $0.value > 0 }.map(\.key.priority).sorted()
+            for priority in levels {
                 guard found.count < limit, bytes < byteLimit else { break }
                 let rows = try database.statement(
                     """
@@ -355,16 +274,11 @@ struct MessageTables {
     }
 
     private func message(_ row: borrowing SQLiteRow, priority: Int) -> StoredMessage? {
-        guard let source = nameOfID[row.int64(2)].flatMap({ IdentityKey(parsing: $0) }) else { return nil }
+        guard let source = names.source(row.int64(2)) else { return nil }
         let event = DeviceEvent(
             propertyBag: row.withBlob(3) { ByteBuffer(bytes: $0) }, body: row.withBlob(4) { ByteBuffer(bytes: $0) })
         return StoredMessage(
             sequence: row.int64(0), priority: priority, source: source, event: event, copies: row.int(1))
-    }
-
-    func count(in queue: QueueName) throws -> Int {
-        guard let id = idOfName[queue.text] else { return 0 }
-        return try database.first("SELECT count(*) FROM waiting WHERE queue = ?", .integer(id)) { $0.int(0) } ?? 0
     }
 
     // MARK: Upkeep
@@ -378,5 +292,10 @@ struct MessageTables {
             free * pageSize > 8 << 20, free > pages / 4 * 3
         else { return false }
         return (try? database.execute("PRAGMA incremental_vacuum(512)")) != nil
+    }
+
+    /// Moves the log into the file and cuts it to nothing: what it occupied is free for the next commits.
+    func emptyLog() {
+        try? database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     }
 }

@@ -20,21 +20,39 @@ enum StoreFile {
     ///
     /// A damaged file is set aside under the name `….damaged` and a new one begun: a device that does not start
     /// serves nobody.
+    ///
+    /// - Parameter rescue: takes over into the new database what can be read of the damaged one, and returns how many
+    ///   messages or rows that were.
     static func open(
-        _ path: String, onDamage: @Sendable (String) -> Void, prepare: (SQLiteDatabase) throws -> Void
+        _ path: String, onDamage: @Sendable (String) -> Void, prepare: (SQLiteDatabase) throws -> Void,
+        rescue: (_ damaged: SQLiteDatabase, _ new: SQLiteDatabase) -> Int = { _, _ in 0 }
     ) throws(EdgeStoreError) -> SQLiteDatabase {
         do {
             return try openOnce(path, prepare: prepare)
         } catch let error as SQLiteError where error.isCorrupt {
-            onDamage("\(path) is damaged (\(error.message)); it is kept as \(path).damaged and a new one begins")
-            rename(path, path + ".damaged")
-            unlink(path + "-wal")
-            unlink(path + "-shm")
+            return try replace(path, reason: error.message, onDamage: onDamage, prepare: prepare, rescue: rescue)
         } catch {
             throw MessageTables.failure(error)
         }
+    }
+
+    /// Sets a damaged database aside, which must be closed, and begins a new one with what can be read of it.
+    static func replace(
+        _ path: String, reason: String, onDamage: @Sendable (String) -> Void,
+        prepare: (SQLiteDatabase) throws -> Void, rescue: (SQLiteDatabase, SQLiteDatabase) -> Int
+    ) throws(EdgeStoreError) -> SQLiteDatabase {
+        let aside = path + ".damaged"
+        unlink(aside + "-wal")
+        unlink(aside + "-shm")
+        rename(path, aside)
+        // What was committed last is in there.
+        rename(path + "-wal", aside + "-wal")
+        unlink(path + "-shm")
         do {
-            return try openOnce(path, prepare: prepare)
+            let new = try openOnce(path, prepare: prepare)
+            let count = (try? SQLiteDatabase(path: aside)).map { rescue($0, new) } ?? 0
+            onDamage("\(path) is damaged (\(reason)); it is kept as \(aside), and \(count) entries of it go on")
+            return new
         } catch {
             throw MessageTables.failure(error)
         }

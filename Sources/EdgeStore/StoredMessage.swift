@@ -66,11 +66,14 @@ package struct MessageLoss: Sendable, Hashable {
     }
 
     package let queue: QueueName
+    /// Who sent them; nil where the store does not know any more.
+    package let source: IdentityKey?
     package let reason: Reason
     package let count: Int
 
-    package init(queue: QueueName, reason: Reason, count: Int) {
+    package init(queue: QueueName, source: IdentityKey?, reason: Reason, count: Int) {
         self.queue = queue
+        self.source = source
         self.reason = reason
         self.count = count
     }

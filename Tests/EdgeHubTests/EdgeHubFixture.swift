@@ -1,6 +1,7 @@
 import Crypto
 import EdgeHub
 import EdgeStore
+import Foundation
 import HubProtocol
 import JSONDocument
 import Logging
@@ -33,9 +34,7 @@ final class EdgeHubFixture: Sendable {
     }
 
     deinit {
-        for file in ["messages.db", "state.db"] {
-            for suffix in ["", "-wal", "-shm"] { unlink("\(folder)/\(file)\(suffix)") }
-        }
+        for file in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] { unlink("\(folder)/\(file)") }
         rmdir(folder)
     }
 

@@ -144,7 +144,7 @@ private let on = QueueName.input(of: lamp, name: "on")
         time.pass(seconds: 2)
         #expect(try await texts(read(store)) == ["for ever"])
         #expect(try await store.expire() == nil)
-        #expect(losses.all.withLock { $0 } == [MessageLoss(queue: up, reason: .expired, count: 1)])
+        #expect(losses.all.withLock { $0 } == [MessageLoss(queue: up, source: probe, reason: .expired, count: 1)])
         #expect(await store.count(in: up) == 1)
         await store.close()
     }

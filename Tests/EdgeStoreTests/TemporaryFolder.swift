@@ -1,4 +1,5 @@
 import EdgeStore
+import Foundation
 import Synchronization
 
 #if canImport(Glibc)
@@ -18,8 +19,8 @@ final class TemporaryFolder: Sendable {
     }
 
     deinit {
-        for file in ["messages.db", "state.db"] {
-            for suffix in ["", "-wal", "-shm", ".damaged"] { unlink("\(path)/\(file)\(suffix)") }
+        for file in FileManager.default.enumerator(atPath: path)?.compactMap({ $0 as? String }) ?? [] {
+            unlink("\(path)/\(file)")
         }
         rmdir(path)
     }
