@@ -137,13 +137,13 @@ package enum Delivery: Sendable {
     case desiredProperties(version: Int, patch: ByteBuffer)
     /// A direct method; `id` is opaque and comes back in the answer.
     case method(id: String, name: String, payload: ByteBuffer)
-    /// A cloud-to-device message; to be settled.
-    case cloudToDevice(token: DeliveryToken, DeviceEvent)
+    /// A cloud-to-device message; to be settled. When its lock ends first it comes again, with the same token.
+    case cloudToDevice(token: DeliveryToken, CloudToDeviceMessage)
     /// A message routed to the input of a module; to be settled.
     case input(token: DeliveryToken, name: String, DeviceEvent)
 }
 
-/// Names one delivery within a session; chosen by the backend, never twice in one session.
+/// Names one delivery within a session; chosen by the backend, in one session never for another message.
 package struct DeliveryToken: Sendable, Hashable {
     package let value: UInt64
 

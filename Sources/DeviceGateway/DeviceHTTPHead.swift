@@ -6,20 +6,28 @@ import NIOCore
 import NIOHTTP1
 package import Transport
 
-/// The part of the HTTPS device interface that sends telemetry (hub.md, section 8).
+/// The HTTPS device interface: telemetry, and messages to devices (hub.md, section 8).
 package struct DeviceHTTPHead: Sendable {
-    private let backend: any DeviceBackend
+    let backend: any DeviceBackend
+    let mailbox: (any MessageMailbox)?
     private let facts: GatewayFacts
 
-    package init(backend: any DeviceBackend, facts: GatewayFacts = GatewayFacts()) {
+    /// - Parameter mailbox: where messages to devices wait; nil when there are none.
+    package init(
+        backend: any DeviceBackend, mailbox: (any MessageMailbox)? = nil, facts: GatewayFacts = GatewayFacts()
+    ) {
         self.backend = backend
+        self.mailbox = mailbox
         self.facts = facts
     }
 
     /// The answer; nil when the path is none of this head's, so that another may answer.
     package func respond(to request: HTTPRequest) async -> HTTPResponse? {
+        if let mailbox, let call = MailboxCall(request) {
+            return await answering { () async throws(HubError) in try await respond(to: call, request, mailbox) }
+        }
         guard request.method == .POST, let identity = Self.sender(request.path) else { return nil }
-        do throws(HubError) {
+        return await answering { () async throws(HubError) in
             guard let identity else {
                 throw HubError(.argumentInvalid, "The device or module id in the path is not valid.")
             }
@@ -31,6 +39,12 @@ package struct DeviceHTTPHead: Sendable {
             }
             try taken.get()
             return HTTPResponse(status: .noContent)
+        }
+    }
+
+    private func answering(_ body: () async throws(HubError) -> HTTPResponse) async -> HTTPResponse {
+        do throws(HubError) {
+            return try await body()
         } catch {
             let trackingID = facts.makeTrackingID()
             let body = ErrorEnvelope.named(error, trackingID: trackingID, time: facts.timestamp())
@@ -53,7 +67,7 @@ package struct DeviceHTTPHead: Sendable {
         return IdentityKey(device: path[1], module: path.count == 6 ? path[3] : nil)
     }
 
-    private func claim(_ identity: IdentityKey, _ request: HTTPRequest) -> IdentityClaim {
+    func claim(_ identity: IdentityKey, _ request: HTTPRequest) -> IdentityClaim {
         let credential: IdentityClaim.Credential =
             if let token = request.headers.first(name: "authorization") {
                 .sharedAccessSignature(token)
@@ -76,7 +90,7 @@ package struct DeviceHTTPHead: Sendable {
         if type.hasPrefix("application/vnd.microsoft.iothub.json") {
             events = try batch(request)
         } else {
-            let properties = properties(request.headers.map { ($0.name, $0.value) })
+            let properties = MessageHeaders.properties(of: request.headers)
             events = [DeviceEvent(propertyBag: properties.bag(), body: request.body)]
         }
         // A batch as a whole is as large as one message may be.
@@ -88,7 +102,7 @@ package struct DeviceHTTPHead: Sendable {
     }
 
     private static func batch(_ request: HTTPRequest) throws(HubError) -> [DeviceEvent] {
-        let common = properties(request.headers.map { ($0.name, $0.value) })
+        let common = MessageHeaders.properties(of: request.headers)
         guard let value = try? JSONValue(parsing: request.body.readableBytesView), let entries = value.array else {
             throw HubError(.iotHubFormatError, "The batch is no JSON array of messages.")
         }
@@ -109,34 +123,12 @@ package struct DeviceHTTPHead: Sendable {
             var own = common
             if let members = entry["properties"]?.object {
                 let pairs = zip(members.keys, members.values).map { ($0, $1.string ?? $1.text()) }
-                let read = properties(pairs)
+                let read = MessageHeaders.properties(of: pairs)
                 own.system.merge(read.system) { $1 }
                 for property in read.application { own.set(property.name, to: property.value) }
             }
             events.append(DeviceEvent(propertyBag: own.bag(), body: body))
         }
         return events
-    }
-
-    private static let systemHeaders: [String: SystemProperty] = [
-        "iothub-to": .to, "iothub-messageid": .messageID, "iothub-correlationid": .correlationID,
-        "iothub-userid": .userID, "iothub-expiry": .expiry, "iothub-ack": .acknowledgement,
-        "iothub-messageschema": .schema, "iothub-creationtimeutc": .creationTime,
-        "iothub-contenttype": .contentType, "iothub-contentencoding": .contentEncoding,
-        "iothub-interface-id": .interfaceID, "dt-subject": .component,
-    ]
-
-    private static func properties(_ headers: [(String, String)]) -> MessageProperties {
-        var properties = MessageProperties()
-        let prefix = "iothub-app-"
-        for (name, value) in headers {
-            let lower = name.lowercased()
-            if let known = systemHeaders[lower] {
-                properties.system[known] = value
-            } else if lower.hasPrefix(prefix), name.utf8.count > prefix.utf8.count {
-                properties.set(String(name.dropFirst(prefix.count)), to: value)
-            }
-        }
-        return properties
     }
 }

@@ -1,5 +1,5 @@
 package import DeviceGateway
-import FoundationEssentials
+package import FoundationEssentials
 package import HubProtocol
 package import HubStore
 package import Logging
@@ -8,13 +8,14 @@ package import NIOCore
 package import Telemetry
 
 /// The hub behind the gateway: its registry, its message log and its live connections.
-package final class HubBackend: DeviceBackend, MethodInvoker, HubListener {
+package final class HubBackend: DeviceBackend, MessageMailbox, MethodInvoker, HubListener {
     let registry: HubRegistry
     let events: EventLog
     private let credentials: HubCredentials
     private let presence: HubPresence
     private let methods: HubMethods
     private let sessions: SessionTable
+    let messages: MessageDesk
     private let logger: Logger
     private let messagesTaken: Counter
     private let messagesRefused: Counter
@@ -37,6 +38,7 @@ package final class HubBackend: DeviceBackend, MethodInvoker, HubListener {
         let presence = HubPresence(kept: try await sessions.all())
         self.presence = presence
         methods = HubMethods(presence: presence, makeID: makeID, sleep: sleep)
+        messages = MessageDesk(registry: registry, presence: presence, logger: logger, sleep: sleep)
         messagesTaken = metrics.counter(
             "hedgerow_hub_messages_total", help: "Messages of devices and modules that were stored.")
         messagesRefused = metrics.counter(
@@ -45,6 +47,7 @@ package final class HubBackend: DeviceBackend, MethodInvoker, HubListener {
             Double(presence.count)
         }
         registry.tell(self)
+        try await messages.start()
     }
 
     // MARK: Connections
@@ -62,6 +65,7 @@ package final class HubBackend: DeviceBackend, MethodInvoker, HubListener {
         if let older = opened.older {
             older.close(.takenOver)
             methods.ended(older)
+            messages.released(older)
         }
         registry.activity.connected(identity.key, at: registry.now())
         do throws(HubError) {
@@ -82,6 +86,7 @@ package final class HubBackend: DeviceBackend, MethodInvoker, HubListener {
     package func closed(_ session: any DeviceSession) {
         methods.ended(session)
         guard presence.close(session) else { return }
+        messages.released(session)
         registry.activity.disconnected(session.identity.key, at: registry.now())
     }
 
@@ -90,10 +95,12 @@ package final class HubBackend: DeviceBackend, MethodInvoker, HubListener {
         guard let change = presence.subscribe(session, to: subscriptions) else { return }
         if change.mustKeep { sessions.keep(key, subscriptions) }
         if change.added.contains(.methods) { methods.connected(key) }
+        if change.added.contains(.cloudToDevice) { messages.pump(key) }
     }
 
     /// Ends all connections; new ones are refused from now on.
     package func shutDown() async {
+        messages.shutDown()
         for session in presence.closeAll() { session.close(.shuttingDown) }
         await sessions.flush()
     }
@@ -186,13 +193,17 @@ package final class HubBackend: DeviceBackend, MethodInvoker, HubListener {
 
     package func ended(_ identity: IdentityKey, because reason: IdentityEnd) {
         credentials.forget(identity)
-        if reason == .removed { sessions.forget(identity) }
+        if reason == .removed {
+            sessions.forget(identity)
+            messages.forget(identity)
+        }
         guard let session = presence.end(identity, forgetting: reason == .removed) else { return }
         logger.info("connection ended", metadata: ["identity": "\(identity)", "reason": "\(reason)"])
         // A removed identity leaves nothing behind that could be seen on a later one of its name.
         if reason != .removed { registry.activity.disconnected(identity, at: registry.now()) }
         session.close(.identityDisabledOrRemoved)
         methods.ended(session)
+        messages.released(session)
     }
 
     // MARK: Methods
@@ -205,5 +216,26 @@ package final class HubBackend: DeviceBackend, MethodInvoker, HubListener {
         methods.answered(answer, by: session)
     }
 
-    package func settled(_ token: DeliveryToken, _ outcome: DeliveryOutcome, by session: any DeviceSession) {}
+    // MARK: Messages to devices
+
+    package func messageArrived(for identity: IdentityKey, expiry: Timestamp) {
+        messages.wake(at: expiry)
+        messages.pump(identity)
+    }
+
+    package func settled(_ token: DeliveryToken, _ outcome: DeliveryOutcome, by session: any DeviceSession) {
+        messages.settled(token, outcome, by: session)
+    }
+
+    package func receive(
+        for identity: AuthenticatedIdentity, lockTime: Duration?
+    ) async throws(HubError) -> CloudToDeviceMessage? {
+        try await messages.receive(identity.key, lockTime: lockTime)
+    }
+
+    package func settle(
+        _ lockToken: UUID, _ outcome: DeliveryOutcome, for identity: AuthenticatedIdentity
+    ) async throws(HubError) {
+        try await messages.settle(lockToken, outcome, of: identity.key)
+    }
 }

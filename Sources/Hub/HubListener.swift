@@ -14,6 +14,9 @@ package protocol HubListener: AnyObject, Sendable {
     /// A live connection of this identity has to end; a removed one leaves nothing behind for a later one of that name.
     /// Comes once for each module too when it comes for a device.
     func ended(_ identity: IdentityKey, because reason: IdentityEnd)
+
+    /// A message waits for the device or module.
+    func messageArrived(for identity: IdentityKey, expiry: Timestamp)
 }
 
 package enum IdentityEnd: Sendable, Hashable {

@@ -19,13 +19,16 @@ package final class HubRegistry: Sendable {
     let relay: ListenerRelay
     let deployments: DeploymentEvaluator
     let worker: EvaluationWorker
+    /// What became of messages to devices, for those who sent them.
+    package let feedback: FeedbackDesk
+    package let messageLimits: MessageLimits
 
     /// - Parameters:
     ///   - now: the wall clock.
     ///   - makeKey: 32 random bytes in base64.
     package init(
         database: HubDatabase, now: @escaping @Sendable () -> Timestamp, makeKey: @escaping @Sendable () -> String,
-        log: Logger
+        log: Logger, messageLimits: MessageLimits = MessageLimits()
     ) async throws {
         self.database = database
         self.now = now
@@ -37,7 +40,10 @@ package final class HubRegistry: Sendable {
         policies = try await database.read { try AccessPolicy.all(in: $0) }
         deployments = DeploymentEvaluator(relay: relay, activity: activity, makeKey: makeKey)
         worker = EvaluationWorker(database: database, evaluator: deployments, now: now, log: log)
+        self.messageLimits = messageLimits
+        feedback = FeedbackDesk(database: database, now: now, log: log)
         worker.wake()
+        feedback.noted()
     }
 
     /// Names the one who is told of changes; call it before the first connection.
@@ -46,6 +52,7 @@ package final class HubRegistry: Sendable {
     /// Writes what is still in memory; the database stays open.
     package func shutDown() async {
         await worker.shutDown()
+        feedback.shutDown()
         await activity.flush()
     }
 
@@ -69,7 +76,9 @@ package final class HubRegistry: Sendable {
         }
     }
 
-    private func refusal(_ error: any Error) -> HubError {
+    private func refusal(_ error: any Error) -> HubError { Self.refusal(error, log: log) }
+
+    static func refusal(_ error: any Error, log: Logger) -> HubError {
         switch error {
         case let error as HubError: return error
         case let error as SQLiteError where error.isFull:

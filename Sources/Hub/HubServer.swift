@@ -74,7 +74,7 @@ package final class HubServer: Sendable {
             registry: registry, events: events, hostNames: hostNames, metrics: metrics, logger: logger)
         let changes = HubChanges()
         let service = ServiceResponder(registry: registry, methods: backend, hostNames: hostNames)
-        let devices = DeviceHTTPHead(backend: backend)
+        let devices = DeviceHTTPHead(backend: backend, mailbox: backend)
         let feed = EventResponder(registry: registry, events: events, hostNames: hostNames)
         var router = HubRouter(
             service: service, devices: devices, events: feed, metrics: metrics, changes: changes, pages: nil)

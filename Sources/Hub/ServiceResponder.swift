@@ -68,6 +68,10 @@ package struct ServiceResponder: HTTPResponder {
             try await applyConfiguration(device, request, caller)
         case .configurations, .configuration, .testQueries:
             try await carryOutConfigurations(route, request, caller)
+        case .deviceBound(let key): try await send(to: key, request, caller)
+        case .purge(let key): try await purge(key, request, caller)
+        case .feedback(let lockToken, let abandons):
+            try await feedback(lockToken, abandons: abandons, request, caller)
         case .unsupported(let what):
             throw HubError(.invalidOperation, "This hub does not serve \(what).")
         }

@@ -20,6 +20,10 @@ enum ServiceRoute: Sendable, Hashable {
     case testQueries
     case deviceStatistics
     case serviceStatistics
+    /// The queue of messages for a device or module, as those who send see it.
+    case deviceBound(IdentityKey)
+    case purge(IdentityKey)
+    case feedback(lockToken: String?, abandons: Bool)
     case unsupported(String)
 
     private static let scopeCalls: Set<String> = [
@@ -48,6 +52,8 @@ enum ServiceRoute: Sendable, Hashable {
             }
         case "statistics" where words == ["statistics", "devices"]: return .deviceStatistics
         case "statistics" where words == ["statistics", "service"]: return .serviceStatistics
+        case "messages" where words.count >= 3 && words[1] == "servicebound" && words[2] == "feedback":
+            return feedback(words, path)
         case "jobs": return .unsupported("jobs")
         case "digitaltwins": return .unsupported("digital twins")
         default: return nil
@@ -63,13 +69,28 @@ enum ServiceRoute: Sendable, Hashable {
             switch words[2] {
             case "modules": return .modules(device: path[1])
             case "applyconfigurationcontent": return .applyConfiguration(device: path[1])
-            case "commands": return .unsupported("the purge of cloud-to-device messages")
+            case "commands": return .purge(IdentityKey(device: path[1]))
             default: return nil
             }
+        case 4 where words[2] == "messages" && words[3] == "devicebound":
+            return .deviceBound(IdentityKey(device: path[1]))
+        case 5 where words[2] == "modules" && words[4] == "commands":
+            return .purge(IdentityKey(device: path[1], module: path[3]))
+        case 6 where words[2] == "modules" && words[4] == "messages" && words[5] == "devicebound":
+            return .deviceBound(IdentityKey(device: path[1], module: path[3]))
         case 4 where words[2] == "modules": return .module(IdentityKey(device: path[1], module: path[3]))
         case 5 where words[2] == "modules" && scopeCalls.contains(words[4]):
             return .scope(IdentityKey(device: path[1], module: path[3]), call: words[4])
         default: return nil
+        }
+    }
+
+    private static func feedback(_ words: [String], _ path: [String]) -> ServiceRoute? {
+        switch path.count {
+        case 3: .feedback(lockToken: nil, abandons: false)
+        case 4: .feedback(lockToken: path[3], abandons: false)
+        case 5 where words[4] == "abandon": .feedback(lockToken: path[3], abandons: true)
+        default: nil
         }
     }
 

@@ -14,16 +14,35 @@ package struct IdentityRecord: Sendable, Hashable {
 }
 
 extension IdentityRecord {
-    static let identityColumns = """
+    private static let identityColumns = """
         device, module, generation, etag, enabled, status_reason, status_changed, edge, scope, parent, managed_by,
         authentication, primary_key, secondary_key, primary_thumbprint, secondary_thumbprint, activity,
         connection_changed
         """
 
-    static let columns = """
-        \(identityColumns), twin_version, twin_etag, desired_version, reported_version, model, configurations,
-        tags, desired, reported, desired_metadata, reported_metadata
+    private static let twinColumns = """
+        twin_version, twin_etag, desired_version, reported_version, model, configurations, tags, desired, reported,
+        desired_metadata, reported_metadata
         """
+
+    /// What is written.
+    fileprivate static let storedColumns = "\(identityColumns), \(twinColumns)"
+
+    /// What `identity(_:)` reads: the columns, and how many messages wait.
+    fileprivate static let readIdentityColumns = "\(identityColumns), \(messageCount(of: "identity"))"
+
+    /// What `init(_:)` reads of the table, or its alias.
+    static func readColumns(of table: String) -> String {
+        let identity = identityColumns.split(separator: ",").map { "\(table).\($0.trimmed)" }
+        let twin = twinColumns.split(separator: ",").map { "\(table).\($0.trimmed)" }
+        return (identity + [messageCount(of: table)] + twin).joined(separator: ", ")
+    }
+
+    fileprivate static let columns = readColumns(of: "identity")
+
+    private static func messageCount(of table: String) -> String {
+        "(SELECT count(*) FROM message m WHERE m.device = \(table).device AND m.module = \(table).module)"
+    }
 
     static func identity(_ row: borrowing SQLiteRow) -> Identity {
         let module = row.text(1)
@@ -38,17 +57,17 @@ extension IdentityRecord {
                 thumbprints: .init(primary: row.optionalText(14), secondary: row.optionalText(15))),
             isEdge: row.int(7) != 0, deviceScope: row.optionalText(8), parentScopes: parent.map { [$0] } ?? [],
             managedBy: row.optionalText(10), lastActivity: Timestamp(ticks: row.int64(16)),
-            connectionChanged: Timestamp(ticks: row.int64(17)))
+            connectionChanged: Timestamp(ticks: row.int64(17)), waitingMessages: row.int(18))
     }
 
     init(_ row: borrowing SQLiteRow) {
         self.init(
             identity: Self.identity(row),
             twin: TwinTexts(
-                version: row.int(18), tagCounter: row.int64(19), tags: row.text(24), desired: row.text(25),
-                reported: row.text(26), desiredMetadata: row.text(27), reportedMetadata: row.text(28),
-                desiredVersion: row.int(20), reportedVersion: row.int(21), configurations: row.text(23),
-                modelID: row.text(22)))
+                version: row.int(19), tagCounter: row.int64(20), tags: row.text(25), desired: row.text(26),
+                reported: row.text(27), desiredMetadata: row.text(28), reportedMetadata: row.text(29),
+                desiredVersion: row.int(21), reportedVersion: row.int(22), configurations: row.text(24),
+                modelID: row.text(23)))
     }
 }
 
@@ -56,7 +75,7 @@ extension SQLiteDatabase {
     /// The identity without its twin.
     package func identity(_ key: IdentityKey) throws -> Identity? {
         try first(
-            "SELECT \(IdentityRecord.identityColumns) FROM identity WHERE device = ? AND module = ?",
+            "SELECT \(IdentityRecord.readIdentityColumns) FROM identity WHERE device = ? AND module = ?",
             .text(key.deviceID), .text(key.moduleID ?? "")
         ) { IdentityRecord.identity($0) }
     }
@@ -76,7 +95,7 @@ extension SQLiteDatabase {
     /// The modules of a device, in the order of their ids.
     package func modules(of deviceID: String) throws -> [Identity] {
         try rows(
-            "SELECT \(IdentityRecord.identityColumns) FROM identity WHERE device = ? AND module > '' ORDER BY module",
+            "SELECT \(IdentityRecord.readIdentityColumns) FROM identity WHERE device = ? AND module > '' ORDER BY module",
             .text(deviceID)
         ) { IdentityRecord.identity($0) }
     }
@@ -92,7 +111,7 @@ extension SQLiteDatabase {
     package func devices(after deviceID: String = "", limit: Int) throws -> [Identity] {
         try rows(
             """
-            SELECT \(IdentityRecord.identityColumns) FROM identity
+            SELECT \(IdentityRecord.readIdentityColumns) FROM identity
             WHERE module = '' AND device > ? ORDER BY device LIMIT ?
             """, .text(deviceID), .int(limit)
         ) { IdentityRecord.identity($0) }
@@ -102,7 +121,7 @@ extension SQLiteDatabase {
     package func children(of scope: String, after deviceID: String = "", limit: Int) throws -> [Identity] {
         try rows(
             """
-            SELECT \(IdentityRecord.identityColumns) FROM identity
+            SELECT \(IdentityRecord.readIdentityColumns) FROM identity
             WHERE parent = ? AND module = '' AND device > ? ORDER BY device LIMIT ?
             """, .text(scope), .text(deviceID), .int(limit)
         ) { IdentityRecord.identity($0) }
@@ -122,7 +141,7 @@ extension WriteTransaction {
         let twin = record.twin
         try database.run(
             """
-            INSERT INTO identity (\(IdentityRecord.columns))
+            INSERT INTO identity (\(IdentityRecord.storedColumns))
             VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
             """,
             values: Self.values(identity) + [
@@ -195,6 +214,7 @@ extension WriteTransaction {
             guard let record = try database.record(key) else { continue }
             try indexTags(from: record.twin.tags, to: "{}", of: key)
             try setStatuses([:], of: key, from: record.twin.configurations)
+            try dropMessages(of: key)
             try database.run(
                 "DELETE FROM identity WHERE device = ? AND module = ?", .text(key.deviceID), .text(key.moduleID ?? ""))
         }
@@ -229,4 +249,8 @@ extension WriteTransaction {
             .optional(keys.primary), .optional(keys.secondary), .integer(tagCounter), .text(key.deviceID),
             .text(key.moduleID ?? ""))
     }
+}
+
+extension Substring {
+    fileprivate var trimmed: Substring { drop { $0.isWhitespace } }
 }

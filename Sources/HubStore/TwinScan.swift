@@ -55,19 +55,12 @@ extension SQLiteDatabase {
     ) throws -> [IdentityRecord] {
         let (source, values) = selection.source
         let table = selection.order
-        let columns = IdentityRecord.columns.split(separator: ",").map {
-            "i.\($0.trimmed)"
-        }.joined(separator: ", ")
         return try rows(
             """
-            SELECT \(columns) FROM \(source) AND (\(table).device, \(table).module) > (?, ?)
+            SELECT \(IdentityRecord.readColumns(of: "i")) FROM \(source) AND (\(table).device, \(table).module) > (?, ?)
             ORDER BY \(table).device, \(table).module LIMIT ?
             """,
             values: values + [.text(key?.deviceID ?? ""), .text(key?.moduleID ?? ""), .int(limit)]
         ) { IdentityRecord($0) }
     }
-}
-
-extension Substring {
-    fileprivate var trimmed: Substring { drop { $0.isWhitespace } }
 }

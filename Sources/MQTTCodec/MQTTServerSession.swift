@@ -3,7 +3,7 @@ package import NIOCore
 /// One connection as the server sees it: which packets may come when, and what they mean. Without sockets and clocks.
 ///
 /// `Tag` names what was sent with acknowledgement.
-package struct MQTTServerSession<Tag: Sendable>: Sendable {
+package struct MQTTServerSession<Tag: Sendable & Equatable>: Sendable {
     private enum Phase {
         case awaitingConnect, deciding, connected, closed
     }
@@ -72,11 +72,26 @@ package struct MQTTServerSession<Tag: Sendable>: Sendable {
         buffer.writeMQTT(.connectAnswer(sessionPresent: false, code))
     }
 
+    /// How a delivery is related to earlier ones.
+    package enum Repetition: Sendable {
+        case none
+        /// It may have been sent on this connection; if it still waits for its acknowledgement, it goes out once more with
+        /// the id that it had.
+        case onThisConnection
+        /// An earlier connection of the same session may have been sent it, too.
+        case inThisSession
+    }
+
     /// Appends a delivery to be acknowledged; false, and nothing written, when the window is full.
-    package mutating func deliver(topic: ByteBuffer, payload: ByteBuffer, tag: Tag, to buffer: inout ByteBuffer) -> Bool
-    {
-        guard let id = window.append(tag) else { return false }
-        buffer.writeMQTTPublish(MQTTPublish(topic: topic, payload: payload, quality: .atLeastOnce, packetID: id))
+    package mutating func deliver(
+        topic: ByteBuffer, payload: ByteBuffer, tag: Tag, repetition: Repetition = .none, to buffer: inout ByteBuffer
+    ) -> Bool {
+        let known = repetition == .none ? nil : window.unacknowledged.first { $0.entry == tag }?.id
+        guard let id = known ?? window.append(tag) else { return false }
+        buffer.writeMQTTPublish(
+            MQTTPublish(
+                topic: topic, payload: payload, quality: .atLeastOnce, packetID: id,
+                isDuplicate: known != nil || repetition == .inThisSession))
         return true
     }
 }

@@ -21,12 +21,15 @@ package struct Identity: Sendable, Hashable {
     package var lastActivity: Timestamp
     package var connectionChanged: Timestamp
     package var isConnected: Bool
+    /// Cloud-to-device messages that wait.
+    package var waitingMessages: Int
 
     package init(
         key: IdentityKey, generationID: String, tagCounter: Int64, isEnabled: Bool = true, statusReason: String? = nil,
         statusChanged: Timestamp = .never, authentication: IdentityAuthentication, isEdge: Bool = false,
         deviceScope: String? = nil, parentScopes: [String] = [], managedBy: String? = nil,
-        lastActivity: Timestamp = .never, connectionChanged: Timestamp = .never, isConnected: Bool = false
+        lastActivity: Timestamp = .never, connectionChanged: Timestamp = .never, isConnected: Bool = false,
+        waitingMessages: Int = 0
     ) {
         self.key = key
         self.generationID = generationID
@@ -42,6 +45,7 @@ package struct Identity: Sendable, Hashable {
         self.lastActivity = lastActivity
         self.connectionChanged = connectionChanged
         self.isConnected = isConnected
+        self.waitingMessages = waitingMessages
     }
 
     package var etag: String { EntityTag.decimal(tagCounter) }
@@ -60,9 +64,7 @@ package struct Identity: Sendable, Hashable {
     }
 
     /// The identity as its REST resource.
-    ///
-    /// - Parameter messageCount: cloud-to-device messages that wait.
-    package func json(messageCount: Int = 0) -> JSONValue {
+    package func json() -> JSONValue {
         var json: JSONObject = ["deviceId": .string(key.deviceID)]
         if let moduleID = key.moduleID {
             json["moduleId"] = .string(moduleID)
@@ -78,7 +80,7 @@ package struct Identity: Sendable, Hashable {
         }
         json["connectionStateUpdatedTime"] = .string(connectionChanged.description)
         json["lastActivityTime"] = .string(lastActivity.description)
-        json["cloudToDeviceMessageCount"] = JSONValue(messageCount)
+        json["cloudToDeviceMessageCount"] = JSONValue(waitingMessages)
         json["authentication"] = authentication.json
         if !key.isModule {
             json["capabilities"] = ["iotEdge": .bool(isEdge)]

@@ -14,6 +14,23 @@ package struct Timestamp: Sendable, Hashable, Comparable {
     /// `0001-01-01T00:00:00Z`, which stands for "never" (hub.md, section 2.1).
     package static let never = Timestamp(ticks: -62_135_596_800 * 10_000_000)
 
+    /// Nil for a time that no year of four digits holds.
+    package init?(checkedMilliseconds milliseconds: Int64) {
+        guard milliseconds.magnitude < 200_000_000_000_000 else { return nil }
+        self.init(milliseconds: milliseconds)
+    }
+
+    /// The time so much later; fractions of a tick are cut.
+    package func after(_ duration: Duration) -> Timestamp {
+        let (seconds, attoseconds) = duration.components
+        return Timestamp(ticks: ticks + seconds * 10_000_000 + attoseconds / 100_000_000_000)
+    }
+
+    /// How long from now until the other time; negative when that has passed.
+    package func duration(to other: Timestamp) -> Duration {
+        .nanoseconds((other.ticks - ticks).multipliedReportingOverflow(by: 100).partialValue)
+    }
+
     package static func < (left: Timestamp, right: Timestamp) -> Bool { left.ticks < right.ticks }
 
     /// Whole seconds since 1970, cut towards the past.

@@ -85,14 +85,12 @@ package struct TwinTexts: Sendable, Hashable {
 
     /// The whole twin as services read it (hub.md, section 3.1), appended to `text`.
     ///
-    /// - Parameters:
-    ///   - identity: of this twin; for a module its own, with the status of its device.
-    ///   - messageCount: cloud-to-device messages that wait.
-    package func appendServiceView(of identity: Identity, messageCount: Int = 0, to text: inout [UInt8]) {
+    /// - Parameter identity: of this twin; for a module its own, with the status of its device.
+    package func appendServiceView(of identity: Identity, to text: inout [UInt8]) {
         text.reserveCapacity(
             text.count + 900 + tags.utf8.count + desired.utf8.count + reported.utf8.count + desiredMetadata.utf8.count
                 + reportedMetadata.utf8.count)
-        let head = serviceHead(of: identity, messageCount: messageCount)
+        let head = serviceHead(of: identity)
         text.append(contentsOf: JSONValue.object(head).bytes().dropLast())
         if configurations.utf8.count > 2 {
             text.append(contentsOf: ",\"configurations\":".utf8)
@@ -107,14 +105,14 @@ package struct TwinTexts: Sendable, Hashable {
         text.append(contentsOf: "}}".utf8)
     }
 
-    package func serviceView(of identity: Identity, messageCount: Int = 0) -> [UInt8] {
+    package func serviceView(of identity: Identity) -> [UInt8] {
         var text: [UInt8] = []
-        appendServiceView(of: identity, messageCount: messageCount, to: &text)
+        appendServiceView(of: identity, to: &text)
         return text
     }
 
     /// The members before tags and properties.
-    package func serviceHead(of identity: Identity, messageCount: Int = 0) -> JSONObject {
+    package func serviceHead(of identity: Identity) -> JSONObject {
         var head: JSONObject = ["deviceId": .string(identity.key.deviceID)]
         if let moduleID = identity.key.moduleID { head["moduleId"] = .string(moduleID) }
         head["etag"] = .string(etag)
@@ -125,7 +123,7 @@ package struct TwinTexts: Sendable, Hashable {
         head["statusUpdateTime"] = .string(identity.statusChanged.description)
         head["connectionState"] = .string(identity.isConnected ? "Connected" : "Disconnected")
         head["lastActivityTime"] = .string(identity.lastActivity.description)
-        head["cloudToDeviceMessageCount"] = JSONValue(messageCount)
+        head["cloudToDeviceMessageCount"] = JSONValue(identity.waitingMessages)
         head["authenticationType"] = .string(identity.authentication.kind.rawValue)
         head["x509Thumbprint"] = identity.authentication.thumbprintJSON
         head["modelId"] = .string(modelID)

@@ -275,7 +275,7 @@ import Transport
         try await withHead { backend, port in
             let peer = try await MQTTPeer(port: port)
             _ = try await peer.connect("pi")
-            backend.deliver(.cloudToDevice(token: DeliveryToken(4), DeviceEvent(body: ByteBuffer())), to: pi)
+            backend.deliver(.cloudToDevice(token: DeliveryToken(4), .test("")), to: pi)
             await backend.wait { $0.outcome(4) == .abandoned }
         }
     }

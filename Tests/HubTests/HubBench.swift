@@ -23,7 +23,8 @@ final class HubBench: Sendable {
 
     static let hostName = "hub.test"
 
-    init(folder: String? = nil) async throws {
+    /// - Parameter now: the wall clock.
+    init(folder: String? = nil, now: @escaping @Sendable () -> Timestamp = { .now() }) async throws {
         let path =
             folder
             ?? FileManager.default.temporaryDirectory.path + "/hub-\(UInt64.random(in: .min ... .max))"
@@ -33,7 +34,7 @@ final class HubBench: Sendable {
         self.sleeper = sleeper
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         registry = try await HubRegistry(
-            database: try HubDatabase(path: path + "/registry.db"), now: { .now() },
+            database: try HubDatabase(path: path + "/registry.db"), now: now,
             makeKey: { Data((0..<32).map { _ in UInt8.random(in: .min ... .max) }).base64EncodedString() }, log: logger)
         events = try EventLog(folder: path + "/events", now: { Timestamp.now().ticks / 10 })
         backend = try await HubBackend(

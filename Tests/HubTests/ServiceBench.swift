@@ -127,6 +127,8 @@ final class RecordingListener: HubListener {
         ends.withLock { $0.append((identity, reason)) }
     }
 
+    func messageArrived(for identity: IdentityKey, expiry: Timestamp) {}
+
     func changes(of device: String, _ module: String? = nil) -> [Change] {
         changes.withLock { $0.filter { $0.key == IdentityKey(device: device, module: module) } }
     }

@@ -69,15 +69,20 @@ extension MQTTConnectionHandler {
             let topic = DeviceTopics.methodTopic(name: name, requestID: PercentCoding.encoded(id))
             output.writeMQTTPublish(MQTTPublish(topic: topic, payload: payload))
             return true
-        case .cloudToDevice(let token, let event):
-            return write(event, token, topics.cloudToDeviceTopic(bag: event.propertyBag), subscriptions[.cloudToDevice])
+        case .cloudToDevice(let token, let message):
+            let repetition: MQTTServerSession<DeliveryToken>.Repetition =
+                !message.isRedelivery ? .none : connect?.cleanSession == false ? .inThisSession : .onThisConnection
+            return write(
+                message.event, token, topics.cloudToDeviceTopic(bag: message.event.propertyBag),
+                subscriptions[.cloudToDevice], repetition)
         case .input(let token, let name, let event):
             return write(event, token, topics.inputTopic(name: name, bag: event.propertyBag), subscriptions[.inputs])
         }
     }
 
     private func write(
-        _ event: DeviceEvent, _ token: DeliveryToken, _ topic: ByteBuffer, _ quality: MQTTQuality?
+        _ event: DeviceEvent, _ token: DeliveryToken, _ topic: ByteBuffer, _ quality: MQTTQuality?,
+        _ repetition: MQTTServerSession<DeliveryToken>.Repetition = .none
     ) -> Bool {
         guard let device else { return true }
         guard let quality, topic.readableBytes <= 65_535 else {
@@ -86,7 +91,8 @@ extension MQTTConnectionHandler {
             return true
         }
         if quality == .atLeastOnce {
-            return session.deliver(topic: topic, payload: event.body, tag: token, to: &output)
+            return session.deliver(
+                topic: topic, payload: event.body, tag: token, repetition: repetition, to: &output)
         }
         output.writeMQTTPublish(MQTTPublish(topic: topic, payload: event.body))
         head.backend.settled(token, .completed, by: device)
