@@ -40,6 +40,7 @@ package final class HubServer: Sendable {
     package let registry: HubRegistry
     package let backend: HubBackend
     private let events: EventLog
+    private let jobs: JobRunner
     private let listeners: [Listener]
     private let lock: HubFolderLock
 
@@ -105,19 +106,21 @@ package final class HubServer: Sendable {
             database.close()
             throw error
         }
+        service.jobs.wake()
         return HubServer(
-            hostName: names.hostName, registry: registry, backend: backend, events: events, listeners: listeners,
-            lock: lock)
+            hostName: names.hostName, registry: registry, backend: backend, events: events, jobs: service.jobs,
+            listeners: listeners, lock: lock)
     }
 
     private init(
-        hostName: String, registry: HubRegistry, backend: HubBackend, events: EventLog, listeners: [Listener],
-        lock: HubFolderLock
+        hostName: String, registry: HubRegistry, backend: HubBackend, events: EventLog, jobs: JobRunner,
+        listeners: [Listener], lock: HubFolderLock
     ) {
         self.hostName = hostName
         self.registry = registry
         self.backend = backend
         self.events = events
+        self.jobs = jobs
         self.listeners = listeners
         self.lock = lock
         httpsPort = listeners[0].port
@@ -152,6 +155,7 @@ package final class HubServer: Sendable {
 
     /// Ends the connections, writes what waits, and closes the store; takes a few seconds at most.
     package func shutDown() async {
+        await jobs.shutDown()
         await backend.shutDown()
         // The log first, so that answers that follow it end by themselves.
         await events.close()

@@ -19,6 +19,8 @@ package struct QueryPage: Sendable {
 struct QueryContinuation: Sendable, Hashable {
     /// The last row that was looked at.
     var key: IdentityKey?
+    /// The job whose part it was, in queries of jobs.
+    var job: String?
     /// Rows that were answered before.
     var answered = 0
 
@@ -29,6 +31,7 @@ struct QueryContinuation: Sendable, Hashable {
             let answered = value["n"]?.int, answered >= 0
         else { throw HubError(.argumentInvalid, "x-ms-continuation is no token of this hub.") }
         self.answered = answered
+        job = value["j"]?.string
         if let device = value["d"]?.string { key = IdentityKey(device: device, module: value["m"]?.string) }
     }
 
@@ -38,6 +41,7 @@ struct QueryContinuation: Sendable, Hashable {
             value["d"] = .string(key.deviceID)
             if let module = key.moduleID { value["m"] = .string(module) }
         }
+        if let job { value["j"] = .string(job) }
         return Data(JSONValue.object(value).bytes()).base64EncodedString()
     }
 }
@@ -46,9 +50,9 @@ extension HubRegistry {
     static let queryPageSize = 100
     static let queryPageLimit = 1000
     /// Rows that are read at a time, so that one query does not keep a connection from others.
-    private static let readSize = 500
+    static let readSize = 500
     /// Rows that one page looks at before it ends, perhaps short, with a token.
-    private static let searchLimit = 100_000
+    static let searchLimit = 100_000
 
     /// Answers one page of a query over twins; it sees everything that was written before.
     ///
@@ -59,9 +63,7 @@ extension HubRegistry {
         let query = try Self.parse(text)
         let start = try continuation.map { text throws(HubError) in try QueryContinuation(text) } ?? QueryContinuation()
         let size = min(max(pageSize ?? Self.queryPageSize, 1), Self.queryPageLimit)
-        if query.source == .jobs {
-            return QueryPage(body: Array("[]".utf8), itemType: query.itemType.rawValue, continuation: nil)
-        }
+        if query.source == .jobs { return try await jobParts(query, from: start, size: size) }
         if query.aggregates { return try await aggregate(query, from: start, size: size) }
         var page = PageBuilder(query: query, size: size, start: start)
         while !page.isFull, page.seen < Self.searchLimit {

@@ -47,7 +47,7 @@ extension ServiceResponder {
         }
         let page = try await registry.query(
             text, pageSize: request.headers.first(name: "x-ms-max-item-count").flatMap { Int($0) },
-            continuation: request.headers.first(name: "x-ms-continuation").flatMap { $0.isEmpty ? nil : $0 })
+            continuation: request.continuation)
         var response = ServiceAnswer.json(page.body)
         response.headers.add(name: "x-ms-item-type", value: page.itemType)
         if let continuation = page.continuation {

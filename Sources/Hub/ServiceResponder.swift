@@ -11,12 +11,15 @@ package struct ServiceResponder: HTTPResponder {
     let registry: HubRegistry
     let methods: any MethodInvoker
     let hostNames: [String]
+    /// Runs from the first `wake`; whoever made the responder shuts it down.
+    package let jobs: JobRunner
 
     /// - Parameter hostNames: the names by which tokens may call this hub.
     package init(registry: HubRegistry, methods: any MethodInvoker, hostNames: [String]) {
         self.registry = registry
         self.methods = methods
         self.hostNames = hostNames
+        jobs = JobRunner(registry: registry, methods: methods)
     }
 
     package func respond(to request: HTTPRequest) async -> HTTPResponse {
@@ -72,6 +75,7 @@ package struct ServiceResponder: HTTPResponder {
         case .purge(let key): try await purge(key, request, caller)
         case .feedback(let lockToken, let abandons):
             try await feedback(lockToken, abandons: abandons, request, caller)
+        case .job, .cancelJob, .queryJobs: try await carryOutJobs(route, request, caller)
         case .unsupported(let what):
             throw HubError(.invalidOperation, "This hub does not serve \(what).")
         }

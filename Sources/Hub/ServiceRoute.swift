@@ -24,6 +24,9 @@ enum ServiceRoute: Sendable, Hashable {
     case deviceBound(IdentityKey)
     case purge(IdentityKey)
     case feedback(lockToken: String?, abandons: Bool)
+    case job(String)
+    case cancelJob(String)
+    case queryJobs
     case unsupported(String)
 
     private static let scopeCalls: Set<String> = [
@@ -34,13 +37,16 @@ enum ServiceRoute: Sendable, Hashable {
     init?(_ request: HTTPRequest) {
         let path = request.path
         let words = path.map { $0.lowercased() }
-        guard let first = words.first, let route = Self.find(first, words, path, isPost: request.method == .POST) else {
+        guard let first = words.first, let route = Self.find(first, words, path, request.method) else {
             return nil
         }
         self = route
     }
 
-    private static func find(_ first: String, _ words: [String], _ path: [String], isPost: Bool) -> ServiceRoute? {
+    private static func find(
+        _ first: String, _ words: [String], _ path: [String], _ method: HTTPMethod
+    ) -> ServiceRoute? {
+        let isPost = method == .POST
         switch first {
         case "devices": return devices(words, path, isPost: isPost)
         case "twins": return twins(words, path)
@@ -54,7 +60,7 @@ enum ServiceRoute: Sendable, Hashable {
         case "statistics" where words == ["statistics", "service"]: return .serviceStatistics
         case "messages" where words.count >= 3 && words[1] == "servicebound" && words[2] == "feedback":
             return feedback(words, path)
-        case "jobs": return .unsupported("jobs")
+        case "jobs": return jobs(words, path, isGet: method == .GET)
         case "digitaltwins": return .unsupported("digital twins")
         default: return nil
         }
@@ -81,6 +87,15 @@ enum ServiceRoute: Sendable, Hashable {
         case 4 where words[2] == "modules": return .module(IdentityKey(device: path[1], module: path[3]))
         case 5 where words[2] == "modules" && scopeCalls.contains(words[4]):
             return .scope(IdentityKey(device: path[1], module: path[3]), call: words[4])
+        default: return nil
+        }
+    }
+
+    private static func jobs(_ words: [String], _ path: [String], isGet: Bool) -> ServiceRoute? {
+        guard words.count > 1, words[1] == "v2" else { return .unsupported("import and export jobs") }
+        switch path.count {
+        case 3: return isGet && words[2] == "query" ? .queryJobs : .job(path[2])
+        case 4 where words[3] == "cancel": return .cancelJob(path[2])
         default: return nil
         }
     }

@@ -107,7 +107,7 @@ enum HubSchema {
             PRIMARY KEY (device, module)
         ) WITHOUT ROWID;
         """,
-        cloudToDevice,
+        cloudToDevice, jobs,
     ]
 }
 

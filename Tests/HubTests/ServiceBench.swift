@@ -53,6 +53,7 @@ final class ServiceBench: Sendable {
     }
 
     func stop() async {
+        await responder.jobs.shutDown()
         await registry.shutDown()
         registry.database.close()
     }
