@@ -20,6 +20,7 @@ final class ClientConnectionHandler: ChannelInboundHandler {
     private let decoder = MQTTDecoder(maximumSize: 512 * 1024)
     private var context: ChannelHandlerContext?
     private var phase = Phase.connecting
+    private var subscribed: Set<DeviceSubscription> = []
     private var input = ByteBuffer()
     private var output = ByteBuffer()
     private var isReading = false
@@ -134,15 +135,32 @@ final class ClientConnectionHandler: ChannelInboundHandler {
             becomeReady()
         case (.ready, .publishAnswer(let id)): core.acknowledged(id)
         case (_, .publish(let publish)): core.received(publish, on: self)
+        case (.ready, .subscribeAnswer(_, let granted)) where granted.contains(nil):
+            core.logger.warning("the hub refused a subscription")
         case (_, .pingAnswer), (_, .unsubscribeAnswer), (_, .subscribeAnswer), (_, .publishAnswer): break
         default: fail(.protocolViolation("a packet out of its place"))
         }
     }
 
     private func subscribe() {
-        let subscriptions = core.configuration.subscriptions.sorted { $0.rawValue < $1.rawValue }
-        guard !subscriptions.isEmpty else { return becomeReady() }
+        subscribed = core.subscriptions
+        guard !subscribed.isEmpty else { return becomeReady() }
         phase = .subscribing
+        write(subscribed)
+    }
+
+    /// Subscribes to what has come to be listened to while the connection stands.
+    func subscribeToMore() {
+        guard phase == .ready else { return }
+        let more = core.subscriptions.subtracting(subscribed)
+        guard !more.isEmpty else { return }
+        subscribed.formUnion(more)
+        write(more)
+        flush()
+    }
+
+    private func write(_ subscriptions: Set<DeviceSubscription>) {
+        let subscriptions = subscriptions.sorted { $0.rawValue < $1.rawValue }
         output.writeMQTT(
             .subscribe(
                 Self.subscribeID,
@@ -155,6 +173,7 @@ final class ClientConnectionHandler: ChannelInboundHandler {
         readyTimer = nil
         startPings()
         core.ready(self)
+        subscribeToMore()
         readiness.succeed(())
     }
 

@@ -46,6 +46,8 @@ final class ClientCore {
     private var nextRequestID: UInt64 = 1
     private var runningMethods = 0
     private var isClosed = false
+    /// What is listened to.
+    private(set) var subscriptions: Set<DeviceSubscription>
     /// Set while a connection is ready for messages.
     private(set) var connection: ClientConnectionHandler?
 
@@ -60,6 +62,7 @@ final class ClientCore {
         self.logger = logger
         self.sinks = sinks
         topics = DeviceTopics(configuration.identity)
+        subscriptions = configuration.subscriptions
         window = PacketWindow(limit: configuration.window)
     }
 
@@ -103,6 +106,11 @@ final class ClientCore {
     }
 
     // MARK: Connections
+
+    func listen(to subscription: DeviceSubscription) {
+        guard subscriptions.insert(subscription).inserted else { return }
+        connection?.subscribeToMore()
+    }
 
     /// A connection stands and everything is subscribed to.
     func ready(_ connection: ClientConnectionHandler) {

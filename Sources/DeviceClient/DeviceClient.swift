@@ -233,6 +233,13 @@ package final class DeviceClient: Sendable {
         eventLoop.execute { self.core.value.enqueue(events, completion: completion) }
     }
 
+    // MARK: Subscriptions
+
+    /// Listens to something more than the configuration says, on this connection and those that follow.
+    package func listen(to subscription: DeviceSubscription) {
+        eventLoop.execute { self.core.value.listen(to: subscription) }
+    }
+
     // MARK: Twin
 
     /// The twin as the hub has it now: `{"desired":{…,"$version":n},"reported":{…,"$version":n}}` as JSON text.

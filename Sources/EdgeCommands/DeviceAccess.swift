@@ -15,7 +15,7 @@ struct DeviceAccess {
         let device = configuration.device
         let key = Data(device.key).base64EncodedString()
         let endpoint = ServiceEndpoint(
-            hostName: hub.hostName, port: hub.httpsPort, trustRootsPEM: hub.trustRootsPEM)
+            hostName: configuration.upstreamHostName, port: hub.httpsPort, trustRootsPEM: hub.trustRootsPEM)
         return try ServiceClient(endpoint) {
             try SASToken.sign(
                 resource: "\(hub.hostName)/devices/\(device.deviceID)", key: key,

@@ -7,6 +7,7 @@ import Model
 import NIOCore
 import NIOHTTP1
 import ServiceClient
+import Transport
 
 /// The daemon's identities as the agent and the edge hub ask for them.
 struct DeviceModules: ModuleIdentities, ModuleKeys {
@@ -30,6 +31,18 @@ struct DeviceModules: ModuleIdentities, ModuleKeys {
         return ModuleCredentials(
             generationID: identity.generationID, primaryKey: derivation.key(of: identity, .primary),
             secondaryKey: derivation.key(of: identity, .secondary))
+    }
+}
+
+/// Requests of edge devices below this one, passed on to the hub.
+struct HubRequests: UpstreamRequests {
+    let client: ServiceClient
+
+    func forward(_ request: HTTPRequest) async throws -> HTTPResponse {
+        let answer = try await client.forward(
+            request.method, request.target, headers: request.headers, body: request.body)
+        return HTTPResponse(
+            status: HTTPResponseStatus(statusCode: answer.status), headers: answer.headers, body: .bytes(answer.body))
     }
 }
 

@@ -61,19 +61,24 @@ struct EdgeRuntime {
         }
         self.sockets = sockets
         let modules = DeviceModules(register: register, derivation: derivation, sockets: sockets)
-        let tls = try ClientTLS(trustRootsPEM: configuration.hub.trustRootsPEM, serverName: hubName)
+        let tls = try ClientTLS(
+            trustRootsPEM: configuration.hub.trustRootsPEM, serverName: configuration.upstreamHostName)
         engine = DockerEngine(try EngineEndpoint(parsing: configuration.engine.uri))
 
         var hubConfiguration = EdgeHubConfiguration(
             deviceID: deviceID, hubHostName: hubName, gatewayHostName: configuration.hostName,
             stateFolder: "\(state)/hub")
         hubConfiguration.furtherHostNames = [configuration.hostName]
-        let metrics = MetricsRegistry()
+        hubConfiguration.clientRootsPEM = await certificates.trustBundlePEM
+        let metrics = MetricsRegistry(commonLabels: [
+            ("iothub", hubName), ("edge_device", deviceID), ("instance_number", UUID().uuidString.lowercased()),
+        ])
         hub = try EdgeHub(
             hubConfiguration, environment: .system, keys: SystemModuleKeys(modules: modules),
             scope: HubScope(deviceID: deviceID, client: client),
             connecting: MQTTUpstream(
-                hubHostName: hubName, port: configuration.hub.mqttPort, tls: tls, logger: logger),
+                hubHostName: hubName, host: configuration.upstreamHostName, port: configuration.hub.mqttPort, tls: tls,
+                logger: logger),
             metrics: metrics, logger: logger)
         try await hub.prepare()
 
@@ -85,7 +90,8 @@ struct EdgeRuntime {
         certificateNames = names
         let issued = try await certificates.edgeHub(names: names)
         certificate = try ServerCertificate(chainPEM: issued.chainPEM, privateKeyPEM: issued.privateKeyPEM)
-        listeners = try await Self.listen(configuration, hub, certificate, metrics, logger)
+        listeners = try await Self.listen(
+            configuration, hub, HubRequests(client: client), certificate, metrics, logger)
         readyLine = "ready https=\(listeners[0].port) mqtt=\(listeners[1].port) amqp=\(listeners[2].port)"
 
         agent = try Self.agent(configuration, engine, modules, register, derivation, tls, logger)
@@ -110,7 +116,8 @@ struct EdgeRuntime {
         let identity = IdentityKey(device: configuration.device.deviceID, module: "$edgeAgent")
         let link = HubLink(
             DeviceClientConfiguration(
-                identity: identity, hubHostName: configuration.hub.hostName, port: configuration.hub.mqttPort, tls: tls,
+                identity: identity, hubHostName: configuration.hub.hostName, host: configuration.upstreamHostName,
+                port: configuration.hub.mqttPort, tls: tls,
                 credential: .token { try await token(for: identity, configuration, register, derivation) }),
             logger: logger)
         let agent = EdgeAgent(
@@ -144,13 +151,18 @@ struct EdgeRuntime {
     }
 
     private static func listen(
-        _ configuration: EdgeConfiguration, _ hub: EdgeHub, _ certificate: ServerCertificate,
+        _ configuration: EdgeConfiguration, _ hub: EdgeHub, _ upstream: HubRequests, _ certificate: ServerCertificate,
         _ metrics: MetricsRegistry, _ logger: Logger
     ) async throws -> [Listener] {
-        let head = MQTTHead(backend: hub, logger: logger)
+        // A device has little memory, and few clients that are all near.
+        let head = MQTTHead(
+            backend: hub,
+            limits: MQTTLimits(
+                unacknowledgedMessages: 2_048, unacknowledgedBytes: 1 << 20, deliveryWindow: 256,
+                deliveryQueue: 2_048), logger: logger)
         let address = configuration.listen.address
         let responder = EdgeResponder(
-            devices: DeviceHTTPHead(backend: hub), methods: EdgeHubResponder(hub), metrics: metrics)
+            devices: DeviceHTTPHead(backend: hub), methods: EdgeHubResponder(hub, upstream: upstream), metrics: metrics)
         let https = try await HTTPServer.start(
             on: .tcp(host: address, port: configuration.listen.httpsPort ?? 443), certificate: certificate,
             responder: responder, webSockets: [head.webSocketEndpoint(paths: nil)],

@@ -16,6 +16,9 @@ package struct EdgeConfiguration: Sendable {
     /// Environment that an existing configuration gives to the agent; the settings that our agent knows are taken from it.
     package var agentEnvironment: [String: String]
 
+    /// Where the hub is reached: through the parent where there is one.
+    package var upstreamHostName: String { parentHostName ?? hub.hostName }
+
     package struct HubAddress: Sendable {
         package var hostName: String
         /// Roots in PEM; nil for the system's.

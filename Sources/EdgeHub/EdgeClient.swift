@@ -20,6 +20,12 @@ struct EdgeClientSurroundings: Sendable {
     let onReached: @Sendable () -> Void
     /// A method of the cloud for a module.
     let callMethod: @Sendable (_ target: IdentityKey, _ name: String, _ payload: ByteBuffer) async -> MethodAnswer
+    /// Messages of the cloud for the session of an identity; each is settled once, or not at all when the session ends.
+    let deliverFromCloud:
+        @Sendable (
+            _ target: IdentityKey, _ messages: [CloudMessage],
+            _ settle: @escaping @Sendable (Int, DeliveryOutcome) -> Void
+        ) -> Void
 }
 
 /// One identity as the edge hub serves it: its twin, its connection to the hub, and the messages it sends there.
@@ -37,6 +43,8 @@ actor EdgeClient {
         case connectionClosed(number: Int, reason: String)
         case desired(number: Int, version: Int, patch: ByteBuffer)
         case idle(number: Int)
+        case cloud(number: Int, DeviceEvent, settle: @Sendable (DeliveryOutcome) -> Void)
+        case cloudSettled(number: Int, DeliveryOutcome, session: (any DeviceSession)?)
         case refused(number: Int, place: Int64, HubError)
     }
 
@@ -61,7 +69,9 @@ actor EdgeClient {
     private var connectedAt: Int64 = 0
     private var attempt = 0
     private var failures = 0
+    private var lostAt: Int64?
     private var twinCache: CachedTwin?
+    private var cloud = CloudInbox()
     private var gate = Gate()
     /// The desired version that the session was last told of.
     private var notifiedVersion = 0
@@ -86,8 +96,8 @@ actor EdgeClient {
         self.stream = stream
         events = continuation
         pump = QueuePump(
-            .upstream(from: identity), store: around.messages, mayHoldMore: mayHoldMessages,
-            onWaiting: { continuation.yield(.messageWaits) })
+            .upstream(from: identity), store: around.messages, mayHoldMore: mayHoldMessages, metrics: around.metrics,
+            clock: around.environment.clock, onWaiting: { continuation.yield(.messageWaits) })
     }
 
     /// Hands something to the client; returns at once, and what is handed over by one thread keeps its order.
@@ -115,16 +125,28 @@ actor EdgeClient {
         case .sessionOpened(let new):
             session = new
             subscriptions = []
+            cloud.sessionEnded()
             notifiedVersion = await loadedTwin().desiredVersion
             connectIfNeeded()
         case .sessionClosed(let old):
             guard session === old else { return }
             session = nil
             subscriptions = []
+            cloud.sessionEnded()
             planIdle()
         case .subscribed(let which, let wanted):
             guard session === which else { return }
             subscriptions = wanted
+            guard wanted.contains(.cloudToDevice) else { return }
+            connection?.listenToCloud()
+            deliverFromCloud()
+        case .cloud(let from, let event, let settle):
+            guard from == number else { return }
+            cloud.add(event, at: around.environment.clock.wall(), settle: settle)
+            deliverFromCloud()
+        case .cloudSettled(let place, let outcome, let from):
+            guard session === from else { return }
+            if cloud.settle(place, outcome) { deliverFromCloud() }
         case .messageWaits:
             connectIfNeeded()
         case .hubReached:
@@ -145,15 +167,27 @@ actor EdgeClient {
             guard !isNeeded else { return planIdle() }
             number += 1
             pump.detach(self)
+            cloud.connectionEnded()
             connection = nil
             await old.close()
         case .refused(let from, let place, let error):
             guard from == number else { return }
-            around.metrics.dropped(.refused, of: identity, count: 1)
+            around.metrics.dropped(.refused, from: identity, count: 1)
             logger.warning(
                 "the hub refuses a message for good; it is dropped",
                 metadata: ["sequence": "\(place)", "reason": "\(error)"])
             pump.settle([place])
+        }
+    }
+
+    /// Hands what the cloud has sent to the session, if it listens; settled in the order of the answers.
+    private func deliverFromCloud() {
+        guard let session, subscriptions.contains(.cloudToDevice) else { return }
+        let due = cloud.takeDue()
+        guard !due.isEmpty else { return }
+        let events = self.events
+        around.deliverFromCloud(identity, due) { [weak session] place, outcome in
+            events.yield(.cloudSettled(number: place, outcome, session: session))
         }
     }
 
@@ -180,6 +214,7 @@ actor EdgeClient {
                     let answer = await callMethod(identity, name, payload)
                     return (answer.status, answer.payload)
                 },
+                cloudToDevice: { events.yield(.cloud(number: own, $0, settle: $1)) },
                 closed: { events.yield(.connectionClosed(number: own, reason: $0)) })
             do throws(UpstreamFailure) {
                 result = .success(try await around.connecting.connect(as: identity, key: key, events: upstreamEvents))
@@ -196,6 +231,11 @@ actor EdgeClient {
         case .success(let made):
             connection = made
             around.metrics.upstreamConnected(identity)
+            if let lostAt {
+                let offline = around.environment.clock.monotonic() - lostAt
+                around.metrics.wasOffline(identity, seconds: Double(offline) / 1_000)
+            }
+            lostAt = nil
             if failures > 1 { logger.info("connected to the hub again") }
             attempt = 0
             connectedAt = around.environment.clock.monotonic()
@@ -210,6 +250,7 @@ actor EdgeClient {
     private func settleIn(_ made: any UpstreamConnection, _ own: Int) async {
         around.onReached()
         attachPump(made, own)
+        if subscriptions.contains(.cloudToDevice) { made.listenToCloud() }
         await refreshTwin()
         await sendPending()
         planIdle()
@@ -235,6 +276,8 @@ actor EdgeClient {
         pump.detach(self)
         connection = nil
         number += 1
+        cloud.connectionEnded()
+        lostAt = lostAt ?? around.environment.clock.monotonic()
         logger.info("the connection to the hub has ended", metadata: ["reason": "\(reason)"])
         around.metrics.upstreamLost(identity)
         guard isNeeded, !isStopped else { return }
@@ -251,6 +294,8 @@ actor EdgeClient {
     private func failed(_ reason: String) {
         failures += 1
         attempt += 1
+        lostAt = lostAt ?? around.environment.clock.monotonic()
+        around.metrics.retried("connect", for: identity)
         let planned = attempt
         if failures == 2 || failures % 20 == 0 {
             logger.notice("the hub cannot be reached; messages are kept", metadata: ["reason": "\(reason)"])
@@ -315,9 +360,14 @@ actor EdgeClient {
         await enterGate()
         defer { gate.leave() }
         var twin = await loadedTwin()
+        let began = around.environment.clock.monotonic()
+        var source = "edge_hub"
         if let connection, let answer = try? await connection.twin() {
             twin = await adopt(answer, notifying: false)
+            source = "upstream"
         }
+        around.metrics.twinRead(
+            from: source, for: identity, seconds: Double(around.environment.clock.monotonic() - began) / 1_000)
         let reported = twin.pending.map { TwinPatch.applied($0, to: twin.reported) } ?? twin.reported
         var desiredSection = twin.desired
         desiredSection["$version"] = JSONValue(twin.desiredVersion)

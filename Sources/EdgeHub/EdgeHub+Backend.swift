@@ -11,7 +11,8 @@ extension EdgeHub: DeviceBackend {
         do throws(HubError) {
             return try await register.authenticate(claim)
         } catch {
-            metrics.clientRefused(claim.identity, reason: error.code.name)
+            metrics.clientRefused(
+                claim.identity, isKnown: await register.knows(claim.identity), reason: error.code.name)
             logger.notice("a client is refused", metadata: ["reason": "\(error)"])
             throw error
         }
@@ -24,8 +25,8 @@ extension EdgeHub: DeviceBackend {
         let desk = SessionDesk(session, isPersistent: persistent)
         let (result, kept): (Result<SessionDesk?, HubError>, Set<DeviceSubscription>?) = hall.withLock { hall in
             let older = hall.desks[identity]
-            guard older != nil || hall.desks.count < configuration.maximumClients else {
-                let limit = configuration.maximumClients
+            guard older != nil || hall.desks.count < configuration.maximumClients - 1 else {
+                let limit = configuration.maximumClients - 1
                 return (
                     .failure(HubError(.serverBusy, "\(limit) clients are connected, which is the limit.")), nil
                 )
@@ -106,6 +107,7 @@ extension EdgeHub: DeviceBackend {
         let router = hall.withLock(\.router)
         var routed: [NewMessage] = []
         routed.reserveCapacity(events.count)
+        var outputs = OutputCounts()
         for event in events {
             let size = event.body.readableBytes + event.propertyBag.readableBytes
             guard size <= DeviceEvent.maximumSize else {
@@ -116,13 +118,17 @@ extension EdgeHub: DeviceBackend {
                 store([], from: sender) { _ in completion(.failure(error)) }
                 return
             }
-            let destinations = router.destinations(for: RoutedMessage(event, from: sender))
+            let message = RoutedMessage(event, from: sender)
+            let destinations = router.destinations(for: message)
+            outputs.count(message.output, isRouted: !destinations.isEmpty, size: size)
             if !destinations.isEmpty {
                 routed.append(NewMessage(event: event, source: sender, destinations: destinations))
             }
         }
-        metrics.received(events.count, from: sender)
-        metrics.dropped(.noRoute, of: sender, count: events.count - routed.count)
+        for entry in outputs.entries {
+            metrics.received(entry.count, from: sender, output: entry.output, size: entry.size / entry.count)
+            metrics.dropped(.noRoute, from: sender, output: entry.output, count: entry.unrouted)
+        }
         store(routed, from: sender, completion: completion)
     }
 
@@ -133,8 +139,12 @@ extension EdgeHub: DeviceBackend {
     package func report(
         _ patch: ByteBuffer, expectedVersion: Int?, from identity: AuthenticatedIdentity
     ) async throws(HubError) -> Int? {
+        let began = environment.clock.monotonic()
         let properties = try TwinPatch.reported(Array(patch.readableBytesView))
         let version = try await client(of: identity.key).report(properties, expectedVersion: expectedVersion)
+        metrics.reported(
+            to: version == nil ? "edge_hub" : "upstream", by: identity.key,
+            seconds: Double(environment.clock.monotonic() - began) / 1_000)
         notifyOfTwinChange(patch, by: identity.key)
         return version
     }
@@ -167,5 +177,31 @@ extension EdgeHub: DeviceBackend {
         let desk = hall.withLock { $0.desks[session.identity.key] }
         guard let desk, desk.session === session else { return }
         desk.settled(token, outcome, metrics: metrics)
+    }
+}
+
+/// What one batch holds of each output; mostly there is one.
+private struct OutputCounts {
+    struct Entry {
+        let output: String
+        var count = 0
+        var unrouted = 0
+        var size = 0
+    }
+
+    private(set) var entries: [Entry] = []
+
+    mutating func count(_ output: String, isRouted: Bool, size: Int) {
+        if entries.last?.output != output {
+            if let place = entries.firstIndex(where: { $0.output == output }) {
+                entries.append(entries.remove(at: place))
+            } else {
+                entries.append(Entry(output: output))
+            }
+        }
+        let last = entries.count - 1
+        entries[last].count += 1
+        entries[last].size += size
+        if !isRouted { entries[last].unrouted += 1 }
     }
 }

@@ -1,4 +1,5 @@
 import DeviceGateway
+import EdgeStore
 import HubProtocol
 import JSONDocument
 import Model
@@ -11,17 +12,23 @@ struct LocalMethodCall: Sendable {
     let payload: ByteBuffer
     let responseTimeout: Duration
     let connectTimeout: Duration
+    /// Who calls.
+    let caller: IdentityKey
 }
 
 extension EdgeHub {
     /// A method that the cloud calls, on a connection that this edge hub holds as the target.
     func callFromCloud(_ target: IdentityKey, _ name: String, _ payload: ByteBuffer) async -> MethodAnswer {
-        if target == configuration.identity { return await answerOwn(name) }
+        if target == configuration.identity { return await answerOwn(name, payload) }
         guard let session = readySession(target) else {
             return Self.failure(404, "\(target) is not connected to its edge hub, or takes no methods.")
         }
+        let began = environment.clock.monotonic()
         // The caller's own time-out is shorter; this one frees the place of an answer that never comes.
-        return await answer(name, payload, of: session, within: .seconds(300))
+        let outcome = await answer(name, payload, of: session, within: .seconds(300))
+        metrics.methodCalled(
+            from: "upstream", to: target, seconds: Double(environment.clock.monotonic() - began) / 1_000)
+        return outcome
             ?? Self.failure(504, "\(target) has left, or has not answered in time.")
     }
 
@@ -45,12 +52,23 @@ extension EdgeHub {
         return outcome
     }
 
-    private func answerOwn(_ name: String) async -> MethodAnswer {
+    private func answerOwn(_ name: String, _ payload: ByteBuffer) async -> MethodAnswer {
         switch name.lowercased() {
         case "ping":
             return MethodAnswer(id: "", status: 200, payload: ByteBuffer(string: "null"))
         case "refreshdevicescopeidentitycache":
-            await register.refresh()
+            var devices: [String]?
+            if payload.readableBytes > 0 {
+                guard let request = try? JSONValue(parsing: payload.readableBytesView) else {
+                    return Self.failure(400, "The payload is no JSON.")
+                }
+                let listed = request["deviceIds"]
+                devices = listed?.array?.compactMap(\.string)
+                guard listed == nil || listed?.isNull == true || devices?.count == listed?.array?.count else {
+                    return Self.failure(400, "deviceIds is no list of device ids.")
+                }
+            }
+            await refreshScope(of: devices)
             return MethodAnswer(id: "", status: 200, payload: ByteBuffer(string: "null"))
         default:
             return Self.failure(404, "The edge hub has no method \(name.prefix(100)).")
@@ -70,7 +88,12 @@ extension EdgeHub {
         guard let session = await sessionTakingMethods(target, within: call.connectTimeout) else {
             throw HubError(.deviceNotOnline, "\(target) is not connected to this edge hub, or takes no methods.")
         }
-        guard let outcome = await answer(call.name, call.payload, of: session, within: call.responseTimeout) else {
+        let began = environment.clock.monotonic()
+        let outcome = await answer(call.name, call.payload, of: session, within: call.responseTimeout)
+        metrics.methodCalled(
+            from: call.caller.description, to: target,
+            seconds: Double(environment.clock.monotonic() - began) / 1_000)
+        guard let outcome else {
             throw HubError(.gatewayTimeout, "Timed out waiting for the response from \(target).")
         }
         return outcome

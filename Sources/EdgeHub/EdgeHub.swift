@@ -37,12 +37,16 @@ package final class EdgeHub: Sendable {
     let logger: Logger
     let hall: Mutex<Hall>
     private let connecting: any UpstreamConnecting
+    private let standardQuota: Int
     private let newClients: AsyncStream<EdgeClient>.Continuation
     private let clientStream: AsyncStream<EdgeClient>
     private let reached: AsyncStream<Void>.Continuation
     private let reachedStream: AsyncStream<Void>
     private let desired: AsyncStream<DesiredConfiguration>.Continuation
     private let desiredStream: AsyncStream<DesiredConfiguration>
+    /// Told when the store begins to drop or refuse messages.
+    private let pressure: AsyncStream<Void>.Continuation
+    private let pressureStream: AsyncStream<Void>
 
     struct DesiredConfiguration: Sendable {
         let properties: JSONObject
@@ -59,9 +63,19 @@ package final class EdgeHub: Sendable {
         let metrics = EdgeHubMetrics(registry)
         let warn: @Sendable (String) -> Void = { logger.error("\($0)") }
         state = try StateStore(folder: configuration.stateFolder, onDamage: warn)
+        let reporter = HubReporter(clock: environment.clock)
+        let (pressureStream, pressure) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        (self.pressureStream, self.pressure) = (pressureStream, pressure)
+        let quota = configuration.storeQuota ?? MessageStore.standardQuota(at: configuration.stateFolder)
+        standardQuota = quota
+        var options = configuration.store
+        options.quota = quota
         messages = try MessageStore(
-            folder: configuration.stateFolder, clock: environment.clock, options: configuration.store,
-            onLoss: { loss in Self.lost(loss, metrics, logger) }, onDamage: warn)
+            folder: configuration.stateFolder, clock: environment.clock, options: options,
+            onLoss: { loss in
+                Self.lost(loss, metrics, reporter, logger)
+                if loss.reason == .displaced { pressure.yield() }
+            }, onDamage: warn)
         register = IdentityRegister(
             configuration, keys: keys, scope: scope, state: state, clock: environment.clock, logger: logger)
         self.configuration = configuration
@@ -69,22 +83,23 @@ package final class EdgeHub: Sendable {
         self.connecting = connecting
         self.metrics = metrics
         self.logger = logger
-        reporter = HubReporter(clock: environment.clock)
+        self.reporter = reporter
         hall = Mutex(Hall(router: Router(.initial, deviceID: configuration.deviceID)))
         (clientStream, newClients) = AsyncStream.makeStream(of: EdgeClient.self)
         (reachedStream, reached) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         (desiredStream, desired) = AsyncStream.makeStream(of: DesiredConfiguration.self)
     }
 
-    private static func lost(_ loss: MessageLoss, _ metrics: EdgeHubMetrics, _ logger: Logger) {
-        let identity: IdentityKey =
-            switch loss.queue {
-            case .upstream(let sender): sender
-            case .input(let module, _): module
-            }
-        metrics.dropped(loss.reason == .expired ? .expired : .displaced, of: identity, count: loss.count)
+    private static func lost(
+        _ loss: MessageLoss, _ metrics: EdgeHubMetrics, _ reporter: HubReporter, _ logger: Logger
+    ) {
+        metrics.dropped(loss.reason == .expired ? .expired : .displaced, from: loss.source, count: loss.count)
         let reason = loss.reason == .expired ? "their time to live has passed" : "the store's quota is reached"
         logger.warning("\(loss.count) messages are dropped: \(reason)", metadata: ["queue": "\(loss.queue)"])
+        if loss.reason == .displaced {
+            reporter.warn(
+                .messageStore, "The message store is full; the oldest messages of the lowest priority are dropped.")
+        }
     }
 
     /// Reads what an earlier run left: call it before anything connects. Needs no hub and reads no messages.
@@ -93,12 +108,14 @@ package final class EdgeHub: Sendable {
         let kept = try await state.subscriptions().mapValues { names in
             Set(names.compactMap(DeviceSubscription.init(rawValue:)))
         }
-        var router: Router?
+        var routing: RoutingConfiguration?
         if let document = try await state.document(Self.configurationDocument)?.object,
             let known = try? RoutingConfiguration(desired: document)
         {
-            router = Router(known, deviceID: configuration.deviceID)
+            routing = known
         }
+        let router = routing.map { Router($0, deviceID: configuration.deviceID) }
+        if let routing { setStoreLimits(routing) }
         let queues = await messages.queues()
         let reporting = try await state.identitiesWithPendingReports()
         hall.withLock { hall in
@@ -120,6 +137,7 @@ package final class EdgeHub: Sendable {
         await withTaskCancellationHandler {
             await withDiscardingTaskGroup { group in
                 group.addTask { await self.expireMessages() }
+                group.addTask { await self.followPressure() }
                 group.addTask { await self.keepScope() }
                 group.addTask { await self.followConfiguration() }
                 group.addTask { await self.reportStatus() }
@@ -130,6 +148,7 @@ package final class EdgeHub: Sendable {
         } onCancel: {
             newClients.finish()
             reached.finish()
+            pressure.finish()
             desired.finish()
             reporter.finish()
             for client in hall.withLock({ Array($0.clients.values) }) { client.stop() }
@@ -141,9 +160,17 @@ package final class EdgeHub: Sendable {
 
     // MARK: What runs beside the data
 
+    /// Looks after the store: what has expired goes, and how full it is is told.
     private func expireMessages() async {
         while !Task.isCancelled {
             let next = (try? await messages.expire()).flatMap(\.self)
+            let fill = await messages.fill()
+            metrics.setFill(fill)
+            metrics.setDepths(await messages.depths())
+            if fill.isDiskFull {
+                reporter.warn(.messageStore, "The disk is full; the message store takes no more room on it.")
+                pressure.yield()
+            }
             // Messages that are stored meanwhile may be due earlier than the next known one.
             let wait = Swift.min(Swift.max(next ?? 60_000, 1_000), 60_000)
             do {
@@ -154,15 +181,45 @@ package final class EdgeHub: Sendable {
         }
     }
 
+    /// Takes the warning back once the store has room again.
+    private func followPressure() async {
+        for await _ in pressureStream {
+            repeat {
+                do {
+                    try await environment.sleep(.seconds(5))
+                } catch {
+                    return
+                }
+                let fill = await messages.fill()
+                if !fill.isDiskFull, fill.usedBytes < fill.quota / 10 * 9 {
+                    reporter.warn(.messageStore, nil)
+                    break
+                }
+            } while !Task.isCancelled
+        }
+    }
+
     private func keepScope() async {
         while !Task.isCancelled {
-            await register.refresh()
+            await refreshScope()
             do {
                 try await environment.sleep(.seconds(3_600))
             } catch {
                 return
             }
         }
+    }
+
+    /// Asks the hub who belongs to this device, and parts from those who do not any more.
+    func refreshScope(of devices: [String]? = nil) async {
+        let gone = await register.refresh(only: devices)
+        guard !gone.isEmpty else { return }
+        let desks = hall.withLock { hall in gone.compactMap { hall.desks[$0] } }
+        for desk in desks { desk.session.close(.identityDisabledOrRemoved) }
+    }
+
+    private func setStoreLimits(_ routing: RoutingConfiguration) {
+        messages.setLimits(quota: routing.storeQuota ?? standardQuota, overflow: routing.overflow)
     }
 
     private func spreadReached() async {
@@ -185,6 +242,7 @@ package final class EdgeHub: Sendable {
             let routing = try RoutingConfiguration(desired: new.properties)
             let router = Router(routing, deviceID: configuration.deviceID)
             hall.withLock { $0.router = router }
+            setStoreLimits(routing)
             do {
                 try await state.save(.object(new.properties), as: Self.configurationDocument)
             } catch {
@@ -235,6 +293,9 @@ package final class EdgeHub: Sendable {
             callMethod: { [weak self] target, name, payload in
                 await self?.callFromCloud(target, name, payload)
                     ?? MethodAnswer(id: "", status: 503, payload: ByteBuffer())
+            },
+            deliverFromCloud: { [weak self] target, messages, settle in
+                self?.deliverFromCloud(messages, to: target, settle: settle)
             })
         var onDesired: (@Sendable (JSONObject, Int) -> Void)?
         if identity == configuration.identity {
@@ -255,7 +316,8 @@ package final class EdgeHub: Sendable {
     private func input(_ queue: QueueName, mayHoldMore: Bool = false) -> QueuePump {
         let (pump, isNew) = hall.withLock { hall in
             if let known = hall.inputs[queue] { return (known, false) }
-            let pump = QueuePump(queue, store: messages, mayHoldMore: mayHoldMore)
+            let pump = QueuePump(
+                queue, store: messages, mayHoldMore: mayHoldMore, metrics: metrics, clock: environment.clock)
             hall.inputs[queue] = pump
             return (pump, true)
         }
@@ -277,7 +339,7 @@ package final class EdgeHub: Sendable {
         }
         for (name, pump) in inputs {
             if listens {
-                pump.attach(desk, desk.receiver(of: name, metrics: metrics))
+                pump.attach(desk, desk.receiver(of: name))
             } else {
                 pump.detach(desk)
             }
@@ -307,8 +369,14 @@ package final class EdgeHub: Sendable {
                 completion(.success(()))
                 offer(new, first)
             case .failure(let error):
-                metrics.unacknowledged(new.count, from: sender)
+                metrics.unacknowledged(
+                    new.count, from: sender,
+                    output: new.first.flatMap { PropertyBag.outputName($0.event.propertyBag) } ?? "")
                 logger.error("messages of \(sender) are refused: \(error)")
+                if case .full = error {
+                    reporter.warn(.messageStore, "The message store is full; new messages are refused.")
+                    pressure.yield()
+                }
                 let code: HubErrorCode = error == .busy ? .serverBusy : .deviceMaximumQueueDepthExceeded
                 completion(.failure(HubError(code, "\(error)")))
             }
@@ -332,6 +400,21 @@ package final class EdgeHub: Sendable {
 }
 
 extension EdgeHub {
+    /// Gives messages of the cloud to a session that listens to them.
+    private func deliverFromCloud(
+        _ messages: [CloudMessage], to target: IdentityKey,
+        settle: @escaping @Sendable (Int, DeliveryOutcome) -> Void
+    ) {
+        let desk = hall.withLock { hall in
+            hall.desks[target].flatMap { $0.subscriptions.contains(.cloudToDevice) ? $0 : nil }
+        }
+        guard let desk else {
+            for message in messages { settle(message.number, .abandoned) }
+            return
+        }
+        desk.deliverFromCloud(messages, settle: settle)
+    }
+
     /// How many messages wait in a queue, without those whose delivery is recorded already.
     package func waitingMessages(in queue: QueueName) async -> Int {
         await messages.flush()

@@ -13,8 +13,12 @@ package struct EdgeHubConfiguration: Sendable {
     /// Where the edge hub keeps its files; its parent must exist.
     package var stateFolder: String
     package var store = MessageStore.Options()
-    /// Connections at the same time; a further one is refused.
+    /// Bytes of the message store where the deployment says nothing; nil for 1 GB or a tenth of the disk.
+    package var storeQuota: Int?
+    /// Connections at the same time; a further one is refused. The edge hub itself counts as one.
     package var maximumClients = 101
+    /// The authorities that certificates of leaf devices may come from, in PEM.
+    package var clientRootsPEM = ""
 
     package init(deviceID: String, hubHostName: String, gatewayHostName: String, stateFolder: String) {
         self.deviceID = deviceID

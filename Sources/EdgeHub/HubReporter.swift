@@ -10,6 +10,8 @@ final class HubReporter: Sendable {
         var isConnected = false
         var connected: Int64?
         var disconnected: Int64?
+
+        var changed: Int64 { max(connected ?? 0, disconnected ?? 0) }
     }
 
     private struct State {
@@ -17,6 +19,12 @@ final class HubReporter: Sendable {
         var version: Int?
         var code: Int?
         var description = ""
+        var warnings: [Warning: String] = [:]
+    }
+
+    /// What an operator should know, and what is well again when it is no longer told.
+    enum Warning: String, Hashable {
+        case messageStore
     }
 
     /// One element for any number of changes since the last.
@@ -25,7 +33,8 @@ final class HubReporter: Sendable {
     private let state = Mutex(State())
     private let clock: StoreClock
     /// So that the whole stays within the 32 KB of a twin's section.
-    private static let clientLimit = 100
+    private static let clientBytes = 24 * 1_024
+    private static let clientLimit = 1_000
     private static let descriptionLimit = 2_000
 
     init(clock: StoreClock) {
@@ -45,10 +54,26 @@ final class HubReporter: Sendable {
         changed.yield()
     }
 
+    /// Tells something, or with nil that it is over.
+    func warn(_ warning: Warning, _ text: String?) {
+        let isNews = state.withLock { state in
+            guard state.warnings[warning] != text else { return false }
+            state.warnings[warning] = text
+            return true
+        }
+        if isNews { changed.yield() }
+    }
+
     func connected(_ identity: IdentityKey) {
         let now = clock.wall()
         state.withLock { state in
-            guard state.clients[identity] != nil || state.clients.count < Self.clientLimit else { return }
+            if state.clients[identity] == nil, state.clients.count >= Self.clientLimit {
+                // The one that has been away for longest makes room.
+                let oldest = state.clients.filter { !$0.value.isConnected }
+                    .min { ($0.value.disconnected ?? 0) < ($1.value.disconnected ?? 0) }
+                guard let oldest else { return }
+                state.clients[oldest.key] = nil
+            }
             state.clients[identity, default: Client()].isConnected = true
             state.clients[identity]?.connected = now
         }
@@ -73,18 +98,33 @@ final class HubReporter: Sendable {
     func document() -> JSONObject {
         let state = self.state.withLock(\.self)
         var clients: JSONObject = [:]
-        for (identity, client) in state.clients.sorted(by: { $0.key < $1.key }) {
+        var bytes = 0
+        // Those that changed last are told first, as far as there is room.
+        let newest = state.clients.sorted {
+            let (one, other) = ($0.value.changed, $1.value.changed)
+            return one == other ? $0.key < $1.key : one > other
+        }
+        var told: [IdentityKey: JSONObject] = [:]
+        for (identity, client) in newest {
             var entry: JSONObject = ["status": client.isConnected ? "Connected" : "Disconnected"]
             entry["lastConnectedTimeUtc"] = client.connected.map(Self.time)
             entry["lastDisconnectedTimeUtc"] = client.disconnected.map(Self.time)
-            clients[Self.key(identity)] = .object(entry)
+            bytes += Self.key(identity).utf8.count + JSONValue.object(entry).text().utf8.count + 4
+            guard bytes <= Self.clientBytes else { break }
+            told[identity] = entry
         }
+        for (identity, entry) in told.sorted(by: { $0.key < $1.key }) { clients[Self.key(identity)] = .object(entry) }
         var document: JSONObject = ["schemaVersion": "1.1", "version": ["version": "1.0.0", "build": "hedgerow"]]
         if let version = state.version, let code = state.code {
             document["lastDesiredVersion"] = JSONValue(version)
             document["lastDesiredStatus"] = ["code": JSONValue(code), "description": JSONValue(state.description)]
         }
         document["clients"] = .object(clients)
+        if !state.warnings.isEmpty {
+            var warnings: JSONObject = [:]
+            for (warning, text) in state.warnings { warnings[warning.rawValue] = .string(text) }
+            document["warnings"] = .object(warnings)
+        }
         return document
     }
 

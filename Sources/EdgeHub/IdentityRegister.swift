@@ -1,4 +1,3 @@
-import Crypto
 import DeviceGateway
 import EdgeStore
 import FoundationEssentials
@@ -6,6 +5,7 @@ import HubProtocol
 import JSONDocument
 import Logging
 import Model
+import PKI
 
 /// Knows who belongs to this device, and proves it without a hub in reach (edge-runtime.md, D.2).
 ///
@@ -49,20 +49,45 @@ actor IdentityRegister {
 
     // MARK: Scope
 
+    /// Whether the identity is one of this device or its scope.
+    func knows(_ key: IdentityKey) async -> Bool { await symmetricKeys(of: key) != nil }
+
     /// Takes over what the hub says of the scope; keeps what is cached when it says nothing.
-    func refresh() async {
+    ///
+    /// - Parameter devices: the only ones to ask about, with the modules of them that are known; nil for the whole scope.
+    /// - Returns: who was known and may not connect any more.
+    func refresh(only devices: [String]? = nil) async -> Set<IdentityKey> {
         do {
             var found: [IdentityKey: JSONObject] = [:]
-            for identity in try await scope.identities() {
-                if let (key, document) = Self.entry(identity) { found[key] = document }
+            if devices == nil {
+                for identity in try await scope.identities() {
+                    if let (key, document) = Self.entry(identity) { found[key] = document }
+                }
             }
+            // Those below a device of the scope are not in its list, but known each by itself.
+            let others = devices.map { names in
+                Set(names.map { IdentityKey(device: $0) }).union(cached.keys.filter { names.contains($0.deviceID) })
+            }
+            let asked = others ?? Set(cached.keys).subtracting(found.keys)
+            for key in asked {
+                if let identity = try await scope.identity(key), let (name, document) = Self.entry(identity) {
+                    found[name] = document
+                }
+            }
+            let removed = asked.subtracting(found.keys)
             let changed = found.filter { cached[$0.key] != $0.value }
-            let removed = Set(cached.keys).subtracting(found.keys)
             try await state.saveIdentities(changed, removing: removed)
-            cached = found
+            for (key, document) in changed { cached[key] = document }
+            for key in removed { cached[key] = nil }
+            return removed.union(changed.filter { Self.isDisabled($0.value) }.keys)
         } catch {
             logger.debug("the scope's identities stay as they are", metadata: ["reason": "\(error)"])
+            return []
         }
+    }
+
+    private static func isDisabled(_ document: JSONObject?) -> Bool {
+        document?["status"]?.string?.lowercased() == "disabled"
     }
 
     /// Asks for one identity that is not known.
@@ -133,14 +158,17 @@ actor IdentityRegister {
         guard let known else {
             throw HubError(.deviceNotFound, "\(key) does not belong to this edge device.")
         }
-        if let status = cached[key]?["status"]?.string, status.lowercased() == "disabled" {
+        guard !Self.isDisabled(cached[key]), !Self.isDisabled(cached[key.device]) else {
             throw HubError(.deviceDisabled, "\(key) is disabled.")
         }
         switch claim.credential {
         case .sharedAccessSignature(let text):
-            return try check(text, of: key, known)
+            var accepted = known
+            // A device speaks for its modules, too (edge-runtime.md, D.2).
+            if key.isModule, let device = await symmetricKeys(of: key.device) { accepted.keys += device.keys }
+            return try check(text, of: key, accepted)
         case .certificates(let chain):
-            return try check(chain, of: key, known.generationID)
+            return try await check(chain, of: key, known.generationID)
         case .none:
             throw HubError(.iotHubUnauthorized, "\(key) shows neither a token nor a certificate.")
         }
@@ -178,25 +206,32 @@ actor IdentityRegister {
 
     private func check(
         _ chain: [[UInt8]], of key: IdentityKey, _ generationID: String
-    ) throws(HubError) -> AuthenticatedIdentity {
-        let expected = cached[key]?["authentication"]?["x509Thumbprint"]
+    ) async throws(HubError) -> AuthenticatedIdentity {
+        let registered = cached[key]?["authentication"]
+        let expected = registered?["x509Thumbprint"]
         let thumbprints = ["primaryThumbprint", "secondaryThumbprint"].compactMap { expected?[$0]?.string }
             .map { $0.filter { $0 != ":" }.lowercased() }.filter { !$0.isEmpty }
-        guard let leaf = chain.first else {
+        guard let leaf = chain.first, let facts = CertificateFacts(der: leaf) else {
             throw HubError(.iotHubUnauthorized, "\(key) shows no certificate.")
         }
-        let own = [Self.hex(Insecure.SHA1.hash(data: leaf)), Self.hex(SHA256.hash(data: leaf))]
-        guard thumbprints.contains(where: own.contains) else {
-            throw HubError(.iotHubUnauthorized, "\(key) shows a certificate that is not registered for it.")
+        if registered?["type"]?.string?.lowercased() == "certificateauthority" {
+            guard facts.commonName == key.description else {
+                throw HubError(
+                    .iotHubUnauthorized, "\(key) shows a certificate whose common name is not \(key).")
+            }
+            let now = Date(timeIntervalSince1970: Double(clock.wall()) / 1_000)
+            guard await CertificateTrust.leads(chain, toRootsPEM: configuration.clientRootsPEM, at: now) else {
+                throw HubError(
+                    .iotHubUnauthorized,
+                    "\(key) shows a certificate of no authority that this device trusts, or one that is not valid now.")
+            }
+        } else {
+            guard thumbprints.contains(where: [facts.sha1Thumbprint, facts.sha256Thumbprint].contains) else {
+                throw HubError(.iotHubUnauthorized, "\(key) shows a certificate that is not registered for it.")
+            }
         }
         return AuthenticatedIdentity(
             key: key, generationID: generationID, method: Self.method("x509Certificate", key), expiry: nil)
-    }
-
-    private static func hex(_ digest: some Sequence<UInt8>) -> String {
-        let digits = Array("0123456789abcdef".utf8)
-        return String(
-            decoding: digest.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
     }
 
     private static func method(_ type: String, _ key: IdentityKey) -> String {

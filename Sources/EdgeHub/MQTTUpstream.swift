@@ -1,5 +1,6 @@
 import Crypto
 package import DeviceClient
+import DeviceGateway
 import HubProtocol
 package import Logging
 package import Model
@@ -94,6 +95,12 @@ private final class MQTTUpstreamConnection: UpstreamConnection {
                         events.desiredProperties(change.version ?? 0, change.patch)
                     }
                 }
+                group.addTask {
+                    for await message in client.messages {
+                        // MQTT knows no other answer than that it is dealt with.
+                        events.cloudToDevice(message.event) { if $0 != .abandoned { message.complete() } }
+                    }
+                }
                 for await state in states where !state.isConnected {
                     running.cancel()
                     let reason = if case .disconnected(let error?) = state { "\(error)" } else { "it is made anew" }
@@ -133,6 +140,8 @@ private final class MQTTUpstreamConnection: UpstreamConnection {
             throw Self.failure(error)
         }
     }
+
+    func listenToCloud() { client.listen(to: .cloudToDevice) }
 
     func close() async {
         watching.cancel()

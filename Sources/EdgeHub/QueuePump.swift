@@ -1,4 +1,5 @@
 import EdgeStore
+import HubProtocol
 import Synchronization
 
 /// Takes the messages of one queue to its receiver, in order, with a window of unsettled ones.
@@ -14,10 +15,14 @@ final class QueuePump: Sendable {
         var owner: ObjectIdentifier?
         var outbox: [(messages: [StoredMessage], receiver: Receiver)] = []
         var isSending = false
+        /// The message whose way is timed; one at a time.
+        var timed: (sequence: Int64, path: EdgeHubMetrics.Path, at: Int64)?
     }
 
     let queue: QueueName
     private let store: MessageStore
+    private let metrics: EdgeHubMetrics
+    private let clock: StoreClock
     private let state: Mutex<State>
     /// Told when a message waits while nobody is attached.
     private let onWaiting: @Sendable () -> Void
@@ -26,10 +31,13 @@ final class QueuePump: Sendable {
     private static let windowBytes = 1 << 20
 
     init(
-        _ queue: QueueName, store: MessageStore, mayHoldMore: Bool, onWaiting: @escaping @Sendable () -> Void = {}
+        _ queue: QueueName, store: MessageStore, mayHoldMore: Bool, metrics: EdgeHubMetrics, clock: StoreClock,
+        onWaiting: @escaping @Sendable () -> Void = {}
     ) {
         self.queue = queue
         self.store = store
+        self.metrics = metrics
+        self.clock = clock
         self.onWaiting = onWaiting
         state = Mutex(
             State(
@@ -73,6 +81,7 @@ final class QueuePump: Sendable {
         state.withLock { state in
             guard state.owner == owner else { return }
             state.window.detach()
+            state.timed = nil
             state.receiver = nil
             state.owner = nil
             state.outbox.removeAll()
@@ -81,7 +90,15 @@ final class QueuePump: Sendable {
 
     /// The receiver is done with these messages, delivered or given up.
     func settle(_ sequences: some Sequence<Int64>) {
-        let done = state.withLock { state in sequences.compactMap { state.window.settle($0) } }
+        let (done, timed) = state.withLock { state in
+            let done = sequences.compactMap { state.window.settle($0) }
+            guard let timed = state.timed, done.contains(where: { $0.sequence == timed.sequence }) else {
+                return (done, nil as (path: EdgeHubMetrics.Path, at: Int64)?)
+            }
+            state.timed = nil
+            return (done, (timed.path, timed.at))
+        }
+        if let timed { metrics.delivered(timed.path, after: Double(clock.monotonic() - timed.at) / 1_000) }
         store.remove(done, from: queue)
         proceed()
     }
@@ -126,7 +143,36 @@ final class QueuePump: Sendable {
             }
             return state.outbox.removeFirst()
         }) {
+            count(next.messages)
             next.receiver(next.messages, self)
+        }
+    }
+
+    /// Counts what goes out, neighbours that are alike together.
+    private func count(_ messages: [StoredMessage]) {
+        guard let first = messages.first else { return }
+        var like = first
+        var path = EdgeHubMetrics.Path(of: first, to: queue)
+        let firstPath = path
+        var number = 0
+        for message in messages {
+            let isAlike =
+                message.priority == like.priority && message.source == like.source
+                && message.event.propertyBag == like.event.propertyBag
+            if !isAlike {
+                metrics.sent(number, path)
+                number = 0
+                like = message
+                path = EdgeHubMetrics.Path(of: message, to: queue)
+            }
+            number += 1
+        }
+        metrics.sent(number, path)
+        let now = clock.monotonic()
+        state.withLock { state in
+            if state.timed == nil, state.window.unsettledMessage(first.sequence) != nil {
+                state.timed = (first.sequence, firstPath, now)
+            }
         }
     }
 }

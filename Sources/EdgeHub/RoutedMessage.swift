@@ -9,6 +9,8 @@ struct RoutedMessage: Sendable {
     let sender: IdentityKey
     /// As FROM names it: `/messages/modules/m/outputs/o`.
     let source: String
+    /// The output of the module that sent it; empty for none.
+    let output: String
 
     /// System properties that the edge hub itself has set, by the names of conditions.
     private let ownProperties: [(name: String, value: String?)]
@@ -22,13 +24,12 @@ struct RoutedMessage: Sendable {
         ownProperties = []
         guard let module = sender.moduleID else {
             source = "/messages"
+            output = ""
             return
         }
-        if let output = PropertyBag.outputName(event.propertyBag), !output.isEmpty {
-            source = "/messages/modules/\(module)/outputs/\(output)"
-        } else {
-            source = "/messages/modules/\(module)"
-        }
+        output = PropertyBag.outputName(event.propertyBag) ?? ""
+        source =
+            output.isEmpty ? "/messages/modules/\(module)" : "/messages/modules/\(module)/outputs/\(output)"
     }
 
     /// A reported patch as a message (edge-runtime.md, D.11).
@@ -40,6 +41,7 @@ struct RoutedMessage: Sendable {
         self.event = event
         self.sender = sender
         source = Self.twinChangeSource
+        output = ""
         ownProperties = [
             ("messageType", "twinChangeNotification"), ("rpSenderDeviceId", reporter.deviceID),
             ("rpSenderModuleId", reporter.moduleID),
@@ -56,6 +58,7 @@ struct RoutedMessage: Sendable {
         // What the sender says of itself does not count.
         system.append(("connectionDeviceId", sender.deviceID))
         if let module = sender.moduleID { system.append(("connectionModuleId", module)) }
+        system.append(("edgeHubOriginInterface", source == Self.twinChangeSource ? "internal" : "downstream"))
         let body = event.body
         return RoutableMessage(
             properties: properties.application.map { ($0.name, $0.value) }, systemProperties: system + ownProperties

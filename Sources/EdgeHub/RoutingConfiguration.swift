@@ -1,3 +1,4 @@
+import EdgeStore
 import JSONDocument
 
 /// The desired properties of `$edgeHub` as they are written (edge-runtime.md, A.4).
@@ -25,6 +26,10 @@ struct RoutingConfiguration: Sendable, Hashable {
     var problems: [Problem]
     /// Seconds; nil keeps messages until they are delivered.
     var timeToLive: Int?
+    /// Bytes of the message store; nil for the standard quota.
+    var storeQuota: Int?
+    /// What happens at the quota.
+    var overflow = MessageStore.Overflow.dropOldest
 
     /// What holds when there has never been a configuration: everything goes to the hub, and nothing expires.
     static let initial = RoutingConfiguration(
@@ -63,6 +68,7 @@ struct RoutingConfiguration: Sendable, Hashable {
         }
         routes = []
         problems = []
+        readStoreLimits(desired["storeAndForwardConfiguration"]?["storeLimits"])
         guard let listed = desired["routes"], listed != .null else { return }
         guard let listed = listed.object else { throw Problem(route: nil, reason: "routes is no object.") }
         for (name, value) in listed {
@@ -73,6 +79,29 @@ struct RoutingConfiguration: Sendable, Hashable {
             }
         }
     }
+
+    /// `storeLimits.maxSizeBytes`, and `whenFull`, which the replaced system passes over.
+    private mutating func readStoreLimits(_ limits: JSONValue?) {
+        let place = "storeAndForwardConfiguration.storeLimits"
+        if let size = limits?["maxSizeBytes"], !size.isNull {
+            if let bytes = size.int, bytes > 0 {
+                storeQuota = max(bytes, Self.smallestQuota)
+            } else {
+                problems.append(Problem(route: nil, reason: "\(place).maxSizeBytes is no positive whole number."))
+            }
+        }
+        if let policy = limits?["whenFull"], !policy.isNull {
+            if let known = policy.string.flatMap(MessageStore.Overflow.init(rawValue:)) {
+                overflow = known
+            } else {
+                problems.append(
+                    Problem(route: nil, reason: "\(place).whenFull is neither \"dropOldest\" nor \"refuse\"."))
+            }
+        }
+    }
+
+    /// Less than this holds no message of the largest size beside the database's own structure.
+    private static let smallestQuota = 512 << 10
 
     private static func route(
         _ name: String, _ value: JSONValue, allowsObjects: Bool

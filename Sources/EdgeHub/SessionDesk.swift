@@ -1,15 +1,15 @@
 import DeviceGateway
 import EdgeStore
+import FoundationEssentials
 import HubProtocol
 import Model
 import Synchronization
 
 /// One live session with the deliveries that it has not settled.
 final class SessionDesk: Sendable {
-    private struct Unsettled {
-        let pump: QueuePump
-        let sequence: Int64
-        let attempts: Int
+    private enum Unsettled {
+        case input(pump: QueuePump, message: StoredMessage, attempts: Int)
+        case cloud(number: Int, settle: @Sendable (Int, DeliveryOutcome) -> Void)
     }
 
     private struct State {
@@ -39,36 +39,70 @@ final class SessionDesk: Sendable {
     }
 
     /// Takes the messages of one input to the session.
-    func receiver(of input: String, metrics: EdgeHubMetrics) -> QueuePump.Receiver {
+    func receiver(of input: String) -> QueuePump.Receiver {
         { [self] messages, pump in
             let deliveries = state.withLock { state in
                 messages.map { message -> Delivery in
                     let token = DeliveryToken(state.nextToken)
                     state.nextToken += 1
                     let attempts = (state.attempts.removeValue(forKey: message.sequence) ?? 0) + 1
-                    state.unsettled[token] = Unsettled(pump: pump, sequence: message.sequence, attempts: attempts)
+                    state.unsettled[token] = .input(pump: pump, message: message, attempts: attempts)
                     let event = DeviceEvent(
                         propertyBag: PropertyBag.stamped(message.event.propertyBag, sender: message.source),
                         body: message.event.body)
                     return .input(token: token, name: input, event)
                 }
             }
-            metrics.sent(deliveries.count, to: identity)
             session.deliver(deliveries)
         }
     }
 
-    func settled(_ token: DeliveryToken, _ outcome: DeliveryOutcome, metrics: EdgeHubMetrics) {
-        guard let entry = state.withLock({ $0.unsettled.removeValue(forKey: token) }) else { return }
-        switch outcome {
-        case .completed:
-            entry.pump.settle(CollectionOfOne(entry.sequence))
-        case .abandoned where entry.attempts < Self.maximumAttempts:
-            state.withLock { $0.attempts[entry.sequence] = entry.attempts }
-            entry.pump.repeatDelivery(of: entry.sequence)
-        case .rejected, .abandoned:
-            metrics.dropped(.refused, of: identity, count: 1)
-            entry.pump.settle(CollectionOfOne(entry.sequence))
+    /// Takes messages of the cloud to the session; each is settled once, unless the session ends first.
+    func deliverFromCloud(_ messages: [CloudMessage], settle: @escaping @Sendable (Int, DeliveryOutcome) -> Void) {
+        let deliveries = state.withLock { state in
+            messages.map { message -> Delivery in
+                let token = DeliveryToken(state.nextToken)
+                state.nextToken += 1
+                state.unsettled[token] = .cloud(number: message.number, settle: settle)
+                return .cloudToDevice(token: token, CloudToDeviceMessage(message))
+            }
         }
+        session.deliver(deliveries)
+    }
+
+    func settled(_ token: DeliveryToken, _ outcome: DeliveryOutcome, metrics: EdgeHubMetrics) {
+        let entry = state.withLock { state -> Unsettled? in
+            let entry = state.unsettled.removeValue(forKey: token)
+            if case .input(_, let message, let attempts)? = entry, outcome == .abandoned,
+                attempts < Self.maximumAttempts
+            {
+                state.attempts[message.sequence] = attempts
+            }
+            return entry
+        }
+        switch entry {
+        case .cloud(let number, let settle): settle(number, outcome)
+        case .input(let pump, let message, let attempts):
+            switch outcome {
+            case .completed: pump.settle(CollectionOfOne(message.sequence))
+            case .abandoned where attempts < Self.maximumAttempts: pump.repeatDelivery(of: message.sequence)
+            case .rejected, .abandoned:
+                metrics.dropped(
+                    .refused, from: message.source,
+                    output: PropertyBag.outputName(message.event.propertyBag) ?? "", count: 1)
+                pump.settle(CollectionOfOne(message.sequence))
+            }
+        case nil: break
+        }
+    }
+}
+
+extension CloudToDeviceMessage {
+    /// The edge hub knows the message only as it came over MQTT: it gives it a lock of its own, and the hub's usual time.
+    init(_ message: CloudMessage) {
+        self.init(
+            event: message.event, lockToken: UUID(), sequenceNumber: Int64(message.number),
+            enqueuedTime: Timestamp(milliseconds: message.received),
+            expiry: Timestamp(milliseconds: message.received + 3_600_000), isRedelivery: message.isRedelivery)
     }
 }

@@ -1,3 +1,4 @@
+package import DeviceGateway
 package import HubProtocol
 package import Model
 package import NIOCore
@@ -24,6 +25,9 @@ package enum UpstreamFailure: Error, Sendable, Hashable, CustomStringConvertible
 package struct UpstreamEvents: Sendable {
     package var desiredProperties: @Sendable (_ version: Int, _ patch: ByteBuffer) -> Void
     package var method: @Sendable (_ name: String, _ payload: ByteBuffer) async -> (status: Int, payload: ByteBuffer)
+    /// A message of the cloud; what is not settled comes again on the next connection.
+    package var cloudToDevice:
+        @Sendable (_ event: DeviceEvent, _ settle: @escaping @Sendable (DeliveryOutcome) -> Void) -> Void
     /// The connection has ended by itself; called once.
     package var closed: @Sendable (_ reason: String) -> Void
 
@@ -31,10 +35,13 @@ package struct UpstreamEvents: Sendable {
         desiredProperties: @escaping @Sendable (_ version: Int, _ patch: ByteBuffer) -> Void,
         method:
             @escaping @Sendable (_ name: String, _ payload: ByteBuffer) async -> (status: Int, payload: ByteBuffer),
+        cloudToDevice:
+            @escaping @Sendable (_ event: DeviceEvent, _ settle: @escaping @Sendable (DeliveryOutcome) -> Void) -> Void,
         closed: @escaping @Sendable (_ reason: String) -> Void
     ) {
         self.desiredProperties = desiredProperties
         self.method = method
+        self.cloudToDevice = cloudToDevice
         self.closed = closed
     }
 }
@@ -60,5 +67,16 @@ package protocol UpstreamConnection: AnyObject, Sendable {
     func twin() async throws(UpstreamFailure) -> ByteBuffer
     /// - Returns: the new version of the reported properties, where the hub tells it.
     func report(_ patch: ByteBuffer) async throws(UpstreamFailure) -> Int?
+    /// From now on messages of the cloud come, too; returns at once, and does no harm when repeated.
+    func listenToCloud()
     func close() async
+}
+
+/// A message of the cloud for one identity, with a number of its own there.
+struct CloudMessage: Sendable {
+    let number: Int
+    let event: DeviceEvent
+    /// When it came here, in milliseconds since 1970.
+    let received: Int64
+    let isRedelivery: Bool
 }

@@ -117,7 +117,7 @@ package final class ServiceClient: Sendable {
         return request
     }
 
-    private func perform(
+    func perform(
         _ request: HTTPClientRequest, timeout: TimeAmount?
     ) async throws(ServiceClientError) -> HTTPClientResponse {
         do {
@@ -135,7 +135,7 @@ package final class ServiceClient: Sendable {
         }
     }
 
-    private func collect(_ response: HTTPClientResponse) async throws(ServiceClientError) -> ByteBuffer {
+    func collect(_ response: HTTPClientResponse) async throws(ServiceClientError) -> ByteBuffer {
         do {
             return try await response.body.collect(upTo: 16 * 1024 * 1024)
         } catch {

@@ -74,6 +74,7 @@ package final class MetricsRegistry: Sendable {
         case counter(Counter)
         case gauge(Gauge)
         case histogram(Histogram)
+        case summary(Summary)
         /// Read when the text is made.
         case reading(@Sendable () -> Double)
 
@@ -82,6 +83,7 @@ package final class MetricsRegistry: Sendable {
             case .counter: "counter"
             case .gauge, .reading: "gauge"
             case .histogram: "histogram"
+            case .summary: "summary"
             }
         }
     }
@@ -89,11 +91,15 @@ package final class MetricsRegistry: Sendable {
     private struct Family {
         var help: String
         var series: [(labels: [(String, String)], metric: Metric)] = []
+        /// The place in `series`, by the labels as they are written.
+        var places: [String: Int] = [:]
     }
 
     private let families = Mutex<[String: Family]>([:])
+    private let commonLabels: [(String, String)]
 
-    package init() {}
+    /// - Parameter commonLabels: put before those of each metric.
+    package init(commonLabels: [(String, String)] = []) { self.commonLabels = commonLabels }
 
     package func counter(_ name: String, help: String, labels: [(String, String)] = []) -> Counter {
         let metric = metric(name, help, labels) { .counter(Counter()) }
@@ -122,16 +128,26 @@ package final class MetricsRegistry: Sendable {
         return Histogram(upperBounds: upperBounds)
     }
 
+    package func summary(_ name: String, help: String, labels: [(String, String)] = []) -> Summary {
+        let metric = metric(name, help, labels) { .summary(Summary()) }
+        if case .summary(let summary) = metric { return summary }
+        return Summary()
+    }
+
     private func metric(
         _ name: String, _ help: String, _ labels: [(String, String)], _ make: () -> Metric
     ) -> Metric {
-        families.withLock { families in
+        let labels = commonLabels + labels
+        return families.withLock { families in
             let rendered = Self.render(labels)
-            if let known = families[name]?.series.first(where: { Self.render($0.labels) == rendered }) {
+            if let place = families[name]?.places[rendered], let known = families[name]?.series[place] {
                 return known.metric
             }
             let new = make()
-            families[name, default: Family(help: help)].series.append((labels, new))
+            var family = families.removeValue(forKey: name) ?? Family(help: help)
+            family.places[rendered] = family.series.count
+            family.series.append((labels, new))
+            families[name] = family
             return new
         }
     }
@@ -150,13 +166,14 @@ package final class MetricsRegistry: Sendable {
                 case .gauge(let gauge): text += "\(name)\(Self.render(labels)) \(gauge.value)\n"
                 case .reading(let read): text += "\(name)\(Self.render(labels)) \(read())\n"
                 case .histogram(let histogram): histogram.write(name, labels, to: &text)
+                case .summary(let summary): summary.write(name, labels, to: &text)
                 }
             }
         }
         return text
     }
 
-    fileprivate static func render(_ labels: [(String, String)]) -> String {
+    static func render(_ labels: [(String, String)]) -> String {
         guard !labels.isEmpty else { return "" }
         let pairs = labels.map { name, value in
             let value = value.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n")

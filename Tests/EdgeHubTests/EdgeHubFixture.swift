@@ -40,10 +40,12 @@ final class EdgeHubFixture: Sendable {
 
     /// Runs an edge hub on the folder while `body` runs; called again, it is the same one after a restart.
     func serve(
-        connecting: (any UpstreamConnecting)? = nil, _ body: (EdgeHub) async throws -> Void
+        connecting: (any UpstreamConnecting)? = nil, metrics: MetricsRegistry = MetricsRegistry(),
+        configure: (inout EdgeHubConfiguration) -> Void = { _ in }, _ body: (EdgeHub) async throws -> Void
     ) async throws {
-        let configuration = EdgeHubConfiguration(
+        var configuration = EdgeHubConfiguration(
             deviceID: "pi", hubHostName: "hub.example", gatewayHostName: "Gateway.local", stateFolder: folder)
+        configure(&configuration)
         let environment = EdgeHubEnvironment(
             clock: StoreClock(wall: { self.time.withLock(\.self) }, monotonic: { self.time.withLock(\.self) }),
             // Back-off takes no time worth speaking of; what is planned for later waits for the end.
@@ -51,7 +53,7 @@ final class EdgeHubFixture: Sendable {
             random: { 0 })
         let hub = try EdgeHub(
             configuration, environment: environment, keys: TestKeys(), scope: scope, connecting: connecting ?? upstream,
-            metrics: MetricsRegistry(), logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+            metrics: metrics, logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
         try await hub.prepare()
         let running = Task { await hub.run() }
         do {
@@ -76,13 +78,15 @@ final class EdgeHubFixture: Sendable {
     }
 
     /// Sets the routes through the twin of `$edgeHub` and waits for the report.
-    func route(_ routes: JSONObject, timeToLive: Int = 7_200, telling: Bool = true) async -> TestUpstream.Twin? {
-        upstream.patchDesired(
-            ownIdentity,
-            [
-                "schemaVersion": "1.1", "routes": .object(routes),
-                "storeAndForwardConfiguration": ["timeToLiveSecs": JSONValue(timeToLive)],
-            ], telling: telling)
+    func route(
+        _ routes: JSONObject, timeToLive: Int = 7_200, extra: JSONObject = [:], telling: Bool = true
+    ) async -> TestUpstream.Twin? {
+        var desired: JSONObject = [
+            "schemaVersion": "1.1", "routes": .object(routes),
+            "storeAndForwardConfiguration": ["timeToLiveSecs": JSONValue(timeToLive)],
+        ]
+        for (name, value) in extra { desired[name] = value }
+        upstream.patchDesired(ownIdentity, desired, telling: telling)
         let version = upstream.state.value.twins[ownIdentity]?.desiredVersion
         return await upstream.state.wait { state in
             state.twins[ownIdentity]?.reported["lastDesiredVersion"]?.int == version
@@ -123,6 +127,8 @@ final class TestScope: DeviceScope {
 
     func identity(_ key: IdentityKey) async throws -> JSONValue? {
         asked.withLock { $0 += 1 }
-        return try await identities().first { $0["deviceId"]?.string == key.deviceID }
+        return try await identities().first {
+            $0["deviceId"]?.string == key.deviceID && $0["moduleId"]?.string == key.moduleID
+        }
     }
 }

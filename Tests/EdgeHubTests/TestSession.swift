@@ -10,6 +10,7 @@ final class TestSession: DeviceSession {
         var inputs: [(name: String, body: String, bag: String, token: DeliveryToken)] = []
         var desired: [(version: Int, patch: String)] = []
         var methods: [(id: String, name: String, payload: String)] = []
+        var cloud: [(body: String, token: DeliveryToken)] = []
         var closure: SessionClosure?
         var settlesInputs = true
     }
@@ -35,7 +36,8 @@ final class TestSession: DeviceSession {
                     state.desired.append((version, String(buffer: patch)))
                 case .method(let id, let name, let payload):
                     state.methods.append((id, name, String(buffer: payload)))
-                case .cloudToDevice: break
+                case .cloudToDevice(let token, let message):
+                    state.cloud.append((String(buffer: message.event.body), token))
                 }
                 return nil
             }

@@ -1,3 +1,4 @@
+import DeviceGateway
 import EdgeHub
 import HubProtocol
 import JSONDocument
@@ -22,6 +23,10 @@ final class TestUpstream: UpstreamConnecting {
         var received: [IdentityKey: [String]] = [:]
         var twins: [IdentityKey: Twin] = [:]
         var refusedBodies: Set<String> = []
+        var refusesConnections: Set<IdentityKey> = []
+        /// Who listens to messages of the cloud.
+        var listeners: Set<IdentityKey> = []
+        var cloudOutcomes: [String: DeliveryOutcome] = [:]
     }
 
     let state = Watched(State())
@@ -31,7 +36,7 @@ final class TestUpstream: UpstreamConnecting {
     ) async throws(UpstreamFailure) -> any UpstreamConnection {
         let connection = TestConnection(identity, events, self)
         let isReachable = state.change { state in
-            guard state.isReachable else { return false }
+            guard state.isReachable, !state.refusesConnections.contains(identity) else { return false }
             state.connectCount += 1
             state.connections[identity] = connection
             return true
@@ -65,6 +70,14 @@ final class TestUpstream: UpstreamConnecting {
         var document = patch
         document["$version"] = JSONValue(version)
         connection.events.desiredProperties(version, ByteBuffer(bytes: JSONValue.object(document).bytes()))
+    }
+
+    /// Sends a message of the cloud over the present connection.
+    func sendToDevice(_ identity: IdentityKey, _ body: String) {
+        let connection = state.value.connections[identity]
+        connection?.events.cloudToDevice(DeviceEvent(body: ByteBuffer(string: body))) { outcome in
+            self.state.change { $0.cloudOutcomes[body] = outcome }
+        }
     }
 
     func received(from identity: IdentityKey) -> [String] { state.value.received[identity] ?? [] }
@@ -141,6 +154,8 @@ final class TestConnection: UpstreamConnection {
             return twin.reportedVersion
         }
     }
+
+    func listenToCloud() { hub.state.change { _ = $0.listeners.insert(identity) } }
 
     func close() async { isOpen.change { $0 = false } }
 }
