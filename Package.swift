@@ -153,7 +153,7 @@ let programs: [Target] = [
         dependencies: [
             "JSONDocument", "Model", "HubProtocol", "ServiceClient", "DeviceClient", "DockerEngine", subprocess, system,
         ],
-        exclude: ["Vectors"], swiftSettings: strict),
+        exclude: ["Vectors", "Python"], swiftSettings: strict),
 ]
 
 let package = Package(
