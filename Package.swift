@@ -151,7 +151,8 @@ let programs: [Target] = [
     .testTarget(
         name: "EndToEndTests",
         dependencies: [
-            "JSONDocument", "Model", "HubProtocol", "ServiceClient", "DeviceClient", "DockerEngine", subprocess, system,
+            "JSONDocument", "Model", "HubProtocol", "ServiceClient", "DeviceClient", "DockerEngine", "SingleMachine",
+            subprocess, system,
         ],
         exclude: ["Vectors", "Python"], swiftSettings: strict),
 ]

@@ -358,7 +358,7 @@ package struct Up: Sendable {
         _ lines: AsyncStream<String>, _ watch: Watch, _ hub: RunningHub, _ manifest: Manifest
     ) async throws {
         var count = 0
-        var messages = lines.filter { $0.hasPrefix("{") }.makeAsyncIterator()
+        var messages = lines.filter(Self.isOfModule).makeAsyncIterator()
         let first = try await step("Modules", report) {
             guard let first = await messages.next() else { throw CancellationError() }
             let module = (try? JSONValue(parsing: first))?["moduleId"]?.string ?? options.device
@@ -375,6 +375,13 @@ package struct Up: Sendable {
             watch.messageArrived()
         }
         try Task.checkCancellation()
+    }
+
+    /// Leaves out what the edge hub itself reports, such as changes of twins, which the sample's route sends along: the
+    /// story is told by what the modules send.
+    private static func isOfModule(_ line: String) -> Bool {
+        guard line.hasPrefix("{"), let event = try? JSONValue(parsing: line) else { return false }
+        return event["moduleId"]?.string?.hasPrefix("$") != true
     }
 
     private func nextSteps(_ manifest: Manifest) -> [String] {

@@ -1,5 +1,6 @@
 import Foundation
 import JSONDocument
+import SingleMachine
 import Subprocess
 import Testing
 
@@ -28,7 +29,8 @@ extension WholeMachine {
                 mounts = text("/proc/self/mounts").split(separator: "\n").map(String.init).filter {
                     $0.contains(state) || $0.contains("binfmt_misc")
                 }
-                interfaces = list("/sys/class/net").filter { $0.hasPrefix("hw") || $0.hasPrefix("he") }
+                let instance = StateFolder(state).instance
+                interfaces = list("/sys/class/net").filter { $0.hasSuffix(instance) }
                 processes = list("/proc").filter { Int($0) != nil }.map { text("/proc/\($0)/cmdline") }.filter {
                     $0.contains(state) && !$0.contains("\0down\0")
                 }

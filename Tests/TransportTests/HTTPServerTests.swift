@@ -116,7 +116,8 @@ private struct Echo: HTTPResponder {
     @Test func `A connection that says nothing is closed`() async throws {
         try await withServer(limits: HTTPLimits(idle: .milliseconds(20))) { listener in
             let client = try await RawConnection.open(port: listener.port)
-            try await client.send("GET / HT")
+            // On a busy machine the server may be done with the connection before this is written.
+            try? await client.send("GET / HT")
             #expect(await client.read() == "")
         }
     }
