@@ -78,7 +78,10 @@ let ports: [[Target]] = [
         ], tests: [nioEmbedded]),
     room(
         "ServiceClient",
-        ["JSONDocument", "Model", "HubProtocol", "Telemetry", logging, asyncHTTPClient, nioCore, nioHTTP1, nioSSL],
+        [
+            "JSONDocument", "Model", "HubProtocol", "Telemetry", logging, asyncHTTPClient, nioCore, nioPosix, nioHTTP1,
+            nioSSL,
+        ],
         tests: ["PKI", "Transport"]),
     room("DockerEngine", ["JSONDocument", "Telemetry", logging, asyncHTTPClient, nioCore, nioHTTP1, nioPosix]),
     room(

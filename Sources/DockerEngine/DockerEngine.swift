@@ -5,6 +5,12 @@ import NIOHTTP1
 import NIOPosix
 import Synchronization
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
 /// A container engine that speaks the Docker Engine API from 1.41 on: Docker itself, or Podman's service.
 ///
 /// The API version is agreed upon at the first call. Calls have a bounded time; the streams (events, logs, wait,
@@ -157,7 +163,7 @@ extension DockerEngine {
             }
         case let error as IOError:
             forgetVersion()
-            return EngineError(.unreachable, "no container engine at \(endpoint): \(String(describing: error))")
+            return EngineError(.unreachable, "no container engine at \(endpoint): \(systemWords(error.errnoCode))")
         default:
             forgetVersion()
             return EngineError(.unreachable, "no container engine at \(endpoint): \(error)")
@@ -186,6 +192,9 @@ extension DockerEngine {
         return version
     }
 }
+
+/// The system's own words for an error number, such as "Connection refused".
+private func systemWords(_ number: CInt) -> String { String(cString: strerror(number)) }
 
 /// Writes filters as the API wants them: `{"label":["a=b"]}`.
 func filterText(_ filters: [(name: String, values: [String])]) -> String {

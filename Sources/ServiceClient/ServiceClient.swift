@@ -2,7 +2,14 @@ package import AsyncHTTPClient
 package import JSONDocument
 package import NIOCore
 package import NIOHTTP1
+import NIOPosix
 import NIOSSL
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
 
 /// A client of a hub's REST interface (hub.md, section 1), ours or Azure's, for whoever holds a credential.
 ///
@@ -128,6 +135,8 @@ package final class ServiceClient: Sendable {
             throw untrusted("\(error)")
         } catch let error as HTTPClientError where error == .connectTimeout || error == .deadlineExceeded {
             throw unreachable("no answer in time")
+        } catch let error as NIOConnectionError {
+            throw unreachable(Self.words(error))
         } catch {
             let reason = String(describing: error)
             throw reason.contains("CERTIFICATE") || reason.contains("ertificate")
@@ -141,6 +150,17 @@ package final class ServiceClient: Sendable {
         } catch {
             throw unreachable("the answer broke off (\(error))")
         }
+    }
+
+    /// Why no connection came about, in the system's own words, such as "Connection refused".
+    private static func words(_ error: NIOConnectionError) -> String {
+        if error.dnsAError != nil || error.dnsAAAAError != nil, error.connectionErrors.isEmpty {
+            return "the name \(error.host) is not known"
+        }
+        let reasons = error.connectionErrors.map { failure in
+            (failure.error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(failure.error)"
+        }
+        return Set(reasons).sorted().joined(separator: "; ")
     }
 
     private func unreachable(_ reason: String) -> ServiceClientError {

@@ -105,11 +105,11 @@ struct Registry: Sendable {
 }
 
 /// Ports of 127.0.0.1.
-enum LoopbackPort {
+package enum LoopbackPort {
     static func isFree(_ port: Int) -> Bool { bound(port) != nil }
 
     /// A port that was free a moment ago.
-    static func any() -> Int? { bound(0) }
+    package static func any() -> Int? { bound(0) }
 
     /// Whether somebody accepts connections there.
     static func answers(_ port: Int) -> Bool {

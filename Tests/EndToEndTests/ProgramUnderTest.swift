@@ -102,22 +102,33 @@ enum Machine {
         return access("/var/run/docker.sock", W_OK) == 0 || (isRoot && found("dockerd"))
     }()
 
+    /// Whether an engine answers without being started first, as it does in `make test`.
+    static let engineAnswers =
+        ProcessInfo.processInfo.environment["DOCKER_HOST"]?.isEmpty == false
+        || access("/var/run/docker.sock", W_OK) == 0
+
     static let hasRegistry = found("docker-registry")
 
     /// For a test that is to find no engine, where one can be started instead.
     static let withoutEngine: [String: String?] =
         isRoot && found("dockerd") && access("/var/run/docker.sock", F_OK) != 0 ? ["DOCKER_HOST": nil] : [:]
 
-    /// Whether the sample can be built without pulling anything.
-    static func hasBase(_ platform: String) -> Bool {
+    /// The base that `scripts/base-image` made, on which the sample is built without pulling anything.
+    static func baseArchive(_ platform: String) -> (file: String, image: String)? {
         let environment = ProcessInfo.processInfo.environment
         let cache = environment["XDG_CACHE_HOME"] ?? (environment["HOME"] ?? "/root") + "/.cache"
-        let files = (try? FileManager.default.contentsOfDirectory(atPath: cache + "/hedgerow/base")) ?? []
-        return files.contains { $0.hasPrefix("python-\(platform)-") && $0.hasSuffix(".tar") }
+        let folder = cache + "/hedgerow/base"
+        let files = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        let prefix = "python-\(platform)-"
+        guard let file = files.filter({ $0.hasPrefix(prefix) && $0.hasSuffix(".tar") }).sorted().last else {
+            return nil
+        }
+        let recipe = file.dropFirst(prefix.count).dropLast(".tar".count)
+        return ("\(folder)/\(file)", "hedgerow/python-base:\(platform)-\(recipe)")
     }
 
-    static let runsSample = hasEngine && hasRegistry && hasBase("amd64")
-    static let runsSampleOnARM = hasEngine && hasRegistry && hasBase("arm32v7") && isRoot
+    static let runsSample = hasEngine && hasRegistry && baseArchive("amd64") != nil
+    static let runsSampleOnARM = hasEngine && hasRegistry && baseArchive("arm32v7") != nil && isRoot
 
     private static func found(_ program: String) -> Bool {
         ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin"].contains {
