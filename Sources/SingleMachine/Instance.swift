@@ -62,11 +62,16 @@ package struct Instance: Sendable {
         if let words = StateFolder.read(state.record("engine.host"))?.split(separator: " "), let host = words.first {
             // An engine that does not answer any more runs nothing of ours either, or is beyond our reach.
             if let engine = try? await Engine(host: String(host), isPrivate: words.count > 1) {
-                if let device = StateFolder.read(state.record("device")),
-                    let containers = try? await engine.containers(ofDevice: device), !containers.isEmpty
-                {
-                    await engine.remove(containers: containers.map(\.id))
-                    progress("\(containers.count) containers")
+                if let device = StateFolder.read(state.record("device")) {
+                    // What the edge asked for just before its end may come into being while the rest is removed.
+                    var count = 0
+                    for _ in 0..<5 {
+                        guard let containers = try? await engine.containers(ofDevice: device), !containers.isEmpty
+                        else { break }
+                        await engine.remove(containers: containers.map(\.id))
+                        count = max(count, containers.count)
+                    }
+                    if count > 0 { progress("\(count) containers") }
                 }
                 await engine.remove(network: names.network)
             }
