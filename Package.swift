@@ -86,6 +86,11 @@ let ports: [[Target]] = [
     room("DockerEngine", ["JSONDocument", "Telemetry", logging, asyncHTTPClient, nioCore, nioHTTP1, nioPosix]),
     room(
         "HubStore", ["JSONDocument", "Model", "QueryLanguage", "HubProtocol", "SQLite", "Telemetry", logging, nioCore]),
+    room(
+        "Sinks",
+        [
+            "JSONDocument", "MQTTCodec", "Telemetry", logging, asyncHTTPClient, nioCore, nioPosix, nioHTTP1, nioSSL,
+        ], tests: ["Transport"]),
     room("EdgeStore", ["JSONDocument", "Model", "HubProtocol", "SQLite", "Telemetry", logging, nioCore]),
 ]
 
@@ -94,8 +99,8 @@ let services: [[Target]] = [
         "Hub",
         [
             "JSONDocument", "Model", "QueryLanguage", "DeploymentPlanning", "HubProtocol", "HubStore",
-            "DeviceGateway", "Transport", "PKI", "Telemetry", logging, collections, nioCore, nioPosix, nioHTTP1,
-            crypto,
+            "DeviceGateway", "Transport", "PKI", "SQLite", "Sinks", "TOMLDocument", "Telemetry", logging, collections,
+            nioCore, nioPosix, nioHTTP1, crypto,
         ], tests: ["MQTTCodec", nioSSL, asyncHTTPClient]),
     room(
         "Dashboard",

@@ -95,7 +95,7 @@ final class DeploymentEvaluator: Sendable {
                 // The device is told only what differs.
                 let patch = JSONValue.object(document.desired.properties).mergePatch(to: .object(desired))?.object
                 let notification = document.mergeDesired(patch ?? [:], now: time)
-                try write(document, of: record, notification, in: transaction)
+                try write(document, of: record, notification, in: transaction, at: time)
             }
         }
         try transaction.setStatuses(all, of: key, from: record.twin.configurations)
@@ -103,11 +103,12 @@ final class DeploymentEvaluator: Sendable {
 
     private func write(
         _ document: TwinDocument, of record: IdentityRecord, _ notification: DesiredNotification,
-        in transaction: WriteTransaction
+        in transaction: WriteTransaction, at time: Timestamp
     ) throws {
         let texts = TwinTexts(
             document, configurations: record.twin.configurations, modelID: record.twin.modelID)
         try transaction.update(record.identity.key, twin: texts, from: record.twin)
+        try transaction.tellTwinChange(of: record, to: texts, isReplacement: false, relay.events, at: time)
         transaction.tell(relay, record.identity.key, notification)
     }
 
@@ -128,7 +129,7 @@ final class DeploymentEvaluator: Sendable {
             guard let record = try transaction.database.record(key(module)) else { continue }
             var document = try record.twin.document()
             let notification = document.replaceDesired(with: desired, now: time)
-            try write(document, of: record, notification, in: transaction)
+            try write(document, of: record, notification, in: transaction, at: time)
         }
     }
 
@@ -156,7 +157,7 @@ final class DeploymentEvaluator: Sendable {
                 let patch = JSONValue.object(document.desired.properties).mergePatch(to: .object(desired))?.object
             else { return }
             let notification = document.mergeDesired(patch, now: time)
-            try write(document, of: device, notification, in: transaction)
+            try write(document, of: device, notification, in: transaction, at: time)
         case .module:
             throw HubError(.invalidConfigurationContent, "moduleContent cannot be applied to a device.")
         }

@@ -2,6 +2,7 @@ package import DeviceGateway
 package import FoundationEssentials
 package import HubProtocol
 package import HubStore
+import JSONDocument
 package import Logging
 package import Model
 package import NIOCore
@@ -11,6 +12,8 @@ package import Telemetry
 package final class HubBackend: DeviceBackend, MessageMailbox, MethodInvoker, HubListener {
     let registry: HubRegistry
     let events: EventLog
+    /// The way into the log.
+    let intake: EventIntake
     private let credentials: HubCredentials
     private let presence: HubPresence
     private let methods: HubMethods
@@ -23,19 +26,25 @@ package final class HubBackend: DeviceBackend, MessageMailbox, MethodInvoker, Hu
     /// Reads which subscriptions clients left behind, and begins to listen to the registry.
     ///
     /// - Parameters:
+    ///   - router: whose routes messages take; without one there are none.
     ///   - hostNames: the names by which tokens may call this hub.
     ///   - sleep: for the time-outs of methods; ends early by throwing when its task is cancelled.
     package init(
-        registry: HubRegistry, events: EventLog, hostNames: [String], metrics: MetricsRegistry, logger: Logger,
+        registry: HubRegistry, events: EventLog, router: MessageRouter? = nil, hostNames: [String],
+        metrics: MetricsRegistry, logger: Logger,
         makeID: @escaping @Sendable () -> String = { UUID().uuidString.lowercased() },
         sleep: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
     ) async throws {
         self.registry = registry
         self.events = events
         self.logger = logger
+        intake = router?.intake ?? EventIntake(events: events, registry: registry)
         sessions = SessionTable(database: registry.database, logger: logger)
         credentials = HubCredentials(registry: registry, hostNames: hostNames)
-        let presence = HubPresence(kept: try await sessions.all())
+        // Times are numbers that no earlier run can have reached by counting.
+        let newest = events.facts().compactMap(\.lastEnqueuedTime).max() ?? 0
+        let presence = HubPresence(
+            kept: try await sessions.all(), firstChange: max(newest, registry.now().ticks / 10))
         self.presence = presence
         methods = HubMethods(presence: presence, makeID: makeID, sleep: sleep)
         messages = MessageDesk(registry: registry, presence: presence, logger: logger, sleep: sleep)
@@ -78,6 +87,7 @@ package final class HubBackend: DeviceBackend, MessageMailbox, MethodInvoker, Hu
             closed(session)
             throw error
         }
+        tellConnection("deviceConnected", of: identity, number: opened.change)
         if opened.forgets { sessions.forget(identity.key) }
         if persistent, !opened.resumption.isPresent { sessions.keep(identity.key, []) }
         return opened.resumption
@@ -85,9 +95,10 @@ package final class HubBackend: DeviceBackend, MessageMailbox, MethodInvoker, Hu
 
     package func closed(_ session: any DeviceSession) {
         methods.ended(session)
-        guard presence.close(session) else { return }
+        guard let change = presence.close(session) else { return }
         messages.released(session)
         registry.activity.disconnected(session.identity.key, at: registry.now())
+        tellConnection("deviceDisconnected", of: session.identity, number: change)
     }
 
     package func subscriptionsChanged(_ session: any DeviceSession, to subscriptions: Set<DeviceSubscription>) {
@@ -120,7 +131,7 @@ package final class HubBackend: DeviceBackend, MessageMailbox, MethodInvoker, Hu
         registry.activity.active(identity.key, at: registry.now())
         let runs = identity.key.moduleID == "$edgeHub" ? relayed(batch, by: sender) : [EventRun(batch, from: sender)]
         let (taken, refused, count) = (messagesTaken, messagesRefused, batch.count)
-        events.append(runs) { result in
+        intake.append(runs) { result in
             switch result {
             case .success:
                 taken.increment(by: count)
@@ -197,13 +208,34 @@ package final class HubBackend: DeviceBackend, MessageMailbox, MethodInvoker, Hu
             sessions.forget(identity)
             messages.forget(identity)
         }
-        guard let session = presence.end(identity, forgetting: reason == .removed) else { return }
+        guard let (session, change) = presence.end(identity, forgetting: reason == .removed) else { return }
         logger.info("connection ended", metadata: ["identity": "\(identity)", "reason": "\(reason)"])
         // A removed identity leaves nothing behind that could be seen on a later one of its name.
         if reason != .removed { registry.activity.disconnected(identity, at: registry.now()) }
         session.close(.identityDisabledOrRemoved)
         methods.ended(session)
         messages.released(session)
+        tellConnection("deviceDisconnected", of: session.identity, number: change)
+    }
+
+    /// Tells that a connection began or ended, if somebody asks (hub.md, section 10.3).
+    private func tellConnection(_ operation: String, of identity: AuthenticatedIdentity, number: Int64) {
+        let demand = registry.eventDemand
+        guard demand.wants(.deviceConnectionState) else { return }
+        let digits = String(number, radix: 16, uppercase: true)
+        let event = demand.event(
+            operation, schema: "deviceConnectionStateNotification", source: .deviceConnectionState, of: identity.key,
+            generationID: identity.generationID,
+            body: ["sequenceNumber": .string(String(repeating: "0", count: max(0, 64 - digits.count)) + digits)],
+            at: registry.now())
+        let run = EventRun(
+            [DeviceEvent(propertyBag: ByteBuffer(string: event.propertyBag), body: ByteBuffer(string: event.body))],
+            source: .deviceConnectionState, from: Self.sender(of: identity))
+        let logger = logger
+        intake.append([run]) { result in
+            guard case .failure(let error) = result else { return }
+            logger.warning("a connection event was lost", metadata: ["error": "\(error)"])
+        }
     }
 
     // MARK: Methods

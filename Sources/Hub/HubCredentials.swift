@@ -132,6 +132,9 @@ final class HubCredentials: Sendable {
         return zip(left, right).reduce(0) { $0 | ($1.0 ^ $1.1) } == 0
     }
 
+    /// Of messages that the hub itself makes.
+    static let hubMethod = method("hub", "sas", "iothub")
+
     private static func method(_ scope: String, _ type: String, _ issuer: String) -> String {
         "{\"scope\":\"\(scope)\",\"type\":\"\(type)\",\"issuer\":\"\(issuer)\",\"acceptingIpFilterRule\":null}"
     }

@@ -38,6 +38,8 @@ package struct HubFolder: Sendable {
 
     var registry: String { path + "/registry.db" }
     var events: String { path + "/events" }
+    /// Below which file endpoints of routing lie.
+    var endpoints: String { path + "/endpoints" }
 
     /// Makes the folder, closes it to others, and keeps it for this process until the value goes.
     func take() throws -> HubFolderLock {

@@ -19,11 +19,22 @@ final class HubPresence: Sendable {
         var live: [IdentityKey: Live] = [:]
         var kept: [IdentityKey: Set<DeviceSubscription>]
         var isClosed = false
+        /// Of the newest change of any connection.
+        var changeNumber: Int64
+
+        /// Rises with each connection that begins or ends, over restarts too.
+        mutating func nextChange() -> Int64 {
+            changeNumber += 1
+            return changeNumber
+        }
     }
 
     private let state: Mutex<State>
 
-    init(kept: [IdentityKey: Set<DeviceSubscription>]) { state = Mutex(State(kept: kept)) }
+    /// - Parameter firstChange: more than any number of an earlier run.
+    init(kept: [IdentityKey: Set<DeviceSubscription>], firstChange: Int64 = 0) {
+        state = Mutex(State(kept: kept, changeNumber: firstChange))
+    }
 
     subscript(key: IdentityKey) -> Live? { state.withLock { $0.live[key] } }
 
@@ -32,7 +43,7 @@ final class HubPresence: Sendable {
     /// Nil when the hub is shutting down.
     func open(
         _ session: any DeviceSession, sender: EventSender, persistent: Bool
-    ) -> (older: (any DeviceSession)?, forgets: Bool, resumption: SessionResumption)? {
+    ) -> (older: (any DeviceSession)?, forgets: Bool, resumption: SessionResumption, change: Int64)? {
         let key = session.identity.key
         return state.withLock { state in
             guard !state.isClosed else { return nil }
@@ -48,17 +59,17 @@ final class HubPresence: Sendable {
             state.live[key] = live
             let resumption = SessionResumption(
                 isPresent: persistent && kept != nil, subscriptions: persistent ? kept ?? [] : [])
-            return (older, !persistent && kept != nil, resumption)
+            return (older, !persistent && kept != nil, resumption, state.nextChange())
         }
     }
 
-    /// Whether it was the live one.
-    func close(_ session: any DeviceSession) -> Bool {
+    /// The number of the change when it was the live one, else nil.
+    func close(_ session: any DeviceSession) -> Int64? {
         let key = session.identity.key
         return state.withLock { state in
-            guard state.live[key]?.session === session else { return false }
+            guard state.live[key]?.session === session else { return nil }
             state.live[key] = nil
-            return true
+            return state.nextChange()
         }
     }
 
@@ -78,10 +89,10 @@ final class HubPresence: Sendable {
         }
     }
 
-    func end(_ key: IdentityKey, forgetting: Bool) -> (any DeviceSession)? {
+    func end(_ key: IdentityKey, forgetting: Bool) -> (session: any DeviceSession, change: Int64)? {
         state.withLock { state in
             if forgetting { state.kept[key] = nil }
-            return state.live.removeValue(forKey: key)?.session
+            return state.live.removeValue(forKey: key).map { ($0.session, state.nextChange()) }
         }
     }
 

@@ -114,7 +114,9 @@ struct Registration: Sendable {
             if key.isModule, let device = try transaction.database.identity(key.device) {
                 identity.isEnabled = device.isEnabled
             }
-            try transaction.insert(IdentityRecord(identity: identity, twin: TwinTexts(twin ?? TwinDocument())))
+            let record = IdentityRecord(identity: identity, twin: TwinTexts(twin ?? TwinDocument()))
+            try transaction.insert(record)
+            try transaction.tellLifecycle("createDeviceIdentity", of: record, relay.events, at: time)
             if identity.isEdge { try makeSystemModules(of: identity, in: transaction) }
         }
         try deployments.identityChanged(key, in: transaction, at: time)
@@ -165,7 +167,9 @@ struct Registration: Sendable {
         let identity = Identity(
             key: key, generationID: String(time.ticksSinceYearOne), tagCounter: time.ticks,
             isEnabled: device.isEnabled, authentication: authentication, managedBy: "IotEdge")
-        try transaction.insert(IdentityRecord(identity: identity, twin: TwinTexts(TwinDocument())))
+        let record = IdentityRecord(identity: identity, twin: TwinTexts(TwinDocument()))
+        try transaction.insert(record)
+        try transaction.tellLifecycle("createDeviceIdentity", of: record, relay.events, at: time)
     }
 
     private func followUpdate(from old: Identity, to new: Identity, in transaction: WriteTransaction) throws {
@@ -186,6 +190,16 @@ struct Registration: Sendable {
     }
 
     func remove(_ key: IdentityKey, in transaction: WriteTransaction) throws {
+        if relay.events.wants(.deviceLifecycle) {
+            if !key.isModule {
+                for record in try transaction.database.moduleRecords(of: key.deviceID) {
+                    try transaction.tellLifecycle("deleteDeviceIdentity", of: record, relay.events, at: time)
+                }
+            }
+            if let record = try transaction.database.record(key) {
+                try transaction.tellLifecycle("deleteDeviceIdentity", of: record, relay.events, at: time)
+            }
+        }
         let removed = try transaction.remove(key)
         let activity = deployments.activity
         transaction.afterCommit { for key in removed { activity.forget(key) } }

@@ -52,18 +52,19 @@ extension HubRegistry {
         _ key: IdentityKey, _ body: JSONValue, condition: EntityCondition
     ) async throws(HubError) -> IdentityRecord {
         let time = now()
-        return try await changeTwin(key, at: time) { twin throws(HubError) in
+        return try await changeTwin(key, at: time, isReplacement: true) { twin throws(HubError) in
             try twin.replace(body, condition: condition, now: time)
         }
     }
 
     private func changeTwin(
-        _ key: IdentityKey, at time: Timestamp,
+        _ key: IdentityKey, at time: Timestamp, isReplacement: Bool = false,
         _ change: @escaping @Sendable (inout TwinDocument) throws(HubError) -> TwinChange
     ) async throws(HubError) -> IdentityRecord {
         let (relay, deployments) = (relay, deployments)
         var record = try await write { transaction in
-            try transaction.changeTwin(key, at: time, relay: relay, deployments: deployments, change)
+            try transaction.changeTwin(
+                key, at: time, relay: relay, deployments: deployments, isReplacement: isReplacement, change)
         }
         activity.complete(&record.identity)
         return record
@@ -78,6 +79,7 @@ extension WriteTransaction {
     /// Changes a twin, lets the deployments of its device follow, and plans what listeners are told.
     func changeTwin(
         _ key: IdentityKey, at time: Timestamp, relay: ListenerRelay, deployments: DeploymentEvaluator,
+        isReplacement: Bool = false,
         _ change: (inout TwinDocument) throws(HubError) -> TwinChange
     ) throws -> IdentityRecord {
         guard var record = try database.record(key) else { throw HubRegistry.twinNotFound(key) }
@@ -87,6 +89,7 @@ extension WriteTransaction {
         let texts = TwinTexts(
             document, configurations: record.twin.configurations, modelID: record.twin.modelID)
         try update(key, twin: texts, from: record.twin)
+        try tellTwinChange(of: record, to: texts, isReplacement: isReplacement, relay.events, at: time)
         record.twin = texts
         if let notification = done.notification { tell(relay, key, notification) }
         if try deployments.twinChanged(record, done, in: self, at: time) {

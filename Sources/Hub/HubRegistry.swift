@@ -46,6 +46,9 @@ package final class HubRegistry: Sendable {
         feedback.noted()
     }
 
+    /// Which events of the registry somebody asks for as messages.
+    package var eventDemand: HubEventSource { relay.events }
+
     /// Names the one who is told of changes; call it before the first connection.
     package func tell(_ listener: any HubListener) { relay.set(listener) }
 
@@ -96,6 +99,8 @@ package final class HubRegistry: Sendable {
 final class ListenerRelay: Sendable {
     private struct Holder { weak var listener: (any HubListener)? }
     private let holder = Mutex(Holder())
+    /// What somebody wants to be told as messages.
+    let events = HubEventSource()
 
     func set(_ listener: any HubListener) { holder.withLock { $0.listener = listener } }
     var listener: (any HubListener)? { holder.withLock { $0.listener } }

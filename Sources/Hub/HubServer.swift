@@ -1,6 +1,7 @@
 import DeviceGateway
 import FoundationEssentials
 package import HubStore
+package import JSONDocument
 package import Logging
 import Model
 import NIOCore
@@ -24,6 +25,8 @@ package final class HubServer: Sendable {
         /// Files in PEM, in place of a certificate of the hub's own authority.
         package var certificate: (chain: String, key: String)?
         package var events = EventLogOptions()
+        /// Message routing as a file of the operator says it, and the file's name.
+        package var routing: (settings: JSONValue, origin: String)?
 
         package init(folder: String) { self.folder = folder }
     }
@@ -39,6 +42,7 @@ package final class HubServer: Sendable {
     package let hostName: String
     package let registry: HubRegistry
     package let backend: HubBackend
+    package let routing: MessageRouter
     private let events: EventLog
     private let jobs: JobRunner
     private let listeners: [Listener]
@@ -71,17 +75,23 @@ package final class HubServer: Sendable {
                 }
             })
         let hostNames = [names.hostName]
+        let routing = MessageRouter(
+            registry: registry, events: events, folder: folder.endpoints, hubName: names.name, metrics: metrics,
+            logger: logger)
+        try await routing.start(settings: options.routing?.settings, origin: options.routing?.origin)
         let backend = try await HubBackend(
-            registry: registry, events: events, hostNames: hostNames, metrics: metrics, logger: logger)
+            registry: registry, events: events, router: routing, hostNames: hostNames, metrics: metrics, logger: logger)
         let changes = HubChanges()
         let service = ServiceResponder(registry: registry, methods: backend, hostNames: hostNames)
         let devices = DeviceHTTPHead(backend: backend, mailbox: backend)
         let feed = EventResponder(registry: registry, events: events, hostNames: hostNames)
+        let routes = RoutingResponder(registry: registry, router: routing, hostNames: hostNames)
         var router = HubRouter(
-            service: service, devices: devices, events: feed, metrics: metrics, changes: changes, pages: nil)
+            service: service, devices: devices, events: feed, routing: routes, metrics: metrics, changes: changes,
+            pages: nil)
         if let pages {
             router = HubRouter(
-                service: service, devices: devices, events: feed, metrics: metrics, changes: changes,
+                service: service, devices: devices, events: feed, routing: routes, metrics: metrics, changes: changes,
                 pages: pages(names.hostName, router, changes))
         }
         let mqtt = MQTTHead(backend: backend, logger: logger)
@@ -101,6 +111,7 @@ package final class HubServer: Sendable {
                     maximumConnections: 1000, installer: AMQPRefusal.installer))
         } catch {
             for listener in listeners { await listener.shutDown(grace: .zero) }
+            await routing.shutDown()
             await events.close()
             await registry.shutDown()
             database.close()
@@ -108,17 +119,19 @@ package final class HubServer: Sendable {
         }
         service.jobs.wake()
         return HubServer(
-            hostName: names.hostName, registry: registry, backend: backend, events: events, jobs: service.jobs,
-            listeners: listeners, lock: lock)
+            hostName: names.hostName, registry: registry, backend: backend, routing: routing, events: events,
+            jobs: service.jobs, listeners: listeners, lock: lock)
     }
 
     private init(
-        hostName: String, registry: HubRegistry, backend: HubBackend, events: EventLog, jobs: JobRunner,
+        hostName: String, registry: HubRegistry, backend: HubBackend, routing: MessageRouter, events: EventLog,
+        jobs: JobRunner,
         listeners: [Listener], lock: HubFolderLock
     ) {
         self.hostName = hostName
         self.registry = registry
         self.backend = backend
+        self.routing = routing
         self.events = events
         self.jobs = jobs
         self.listeners = listeners
@@ -157,6 +170,7 @@ package final class HubServer: Sendable {
     package func shutDown() async {
         await jobs.shutDown()
         await backend.shutDown()
+        await routing.shutDown()
         // The log first, so that answers that follow it end by themselves.
         await events.close()
         await withTaskGroup(of: Void.self) { group in

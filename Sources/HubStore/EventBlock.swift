@@ -10,7 +10,7 @@ package struct StoredEvent: Sendable {
     package let sender: EventSender
     package let source: EventSource
     /// As in `DeviceEvent`.
-    package let propertyBag: ByteBuffer
+    package var propertyBag: ByteBuffer
     package let body: ByteBuffer
 }
 
@@ -20,18 +20,20 @@ package struct EventBlock: Sendable {
     package let enqueuedTime: Int64
     /// Of the first message that this block gives.
     package private(set) var firstSequenceNumber: Int64
-    /// How many messages this block gives.
+    /// How many sequence numbers this block covers; hidden messages among them are not given.
     package private(set) var count: Int
     /// How many at the start of `entries` are passed over.
     private var skipped = 0
     private let entries: ByteBuffer
+    private let showsHidden: Bool
 
-    init(_ header: EventBlockHeader, entries: ByteBuffer) {
+    init(_ header: EventBlockHeader, entries: ByteBuffer, showsHidden: Bool) {
         partition = Int(header.partition)
         enqueuedTime = header.time
         firstSequenceNumber = header.firstSequence
         count = Int(header.count)
         self.entries = entries
+        self.showsHidden = showsHidden
     }
 
     /// Bytes that this block holds in memory.
@@ -43,6 +45,19 @@ package struct EventBlock: Sendable {
         firstSequenceNumber += Int64(dropped)
         count -= dropped
         skipped += dropped
+    }
+
+    /// The messages of this block.
+    ///
+    /// - Throws: `EventLogError.damaged` when the entries are not what a writer wrote.
+    package func events() throws -> [StoredEvent] {
+        var events: [StoredEvent] = []
+        events.reserveCapacity(count)
+        try forEach {
+            events.append($0)
+            return true
+        }
+        return events
     }
 
     /// Gives each message in turn, until the body says false.
@@ -69,9 +84,14 @@ package struct EventBlock: Sendable {
                     toSkip -= 1
                     continue
                 }
+                if source & EventEntry.hidden != 0, !showsHidden {
+                    sequence += 1
+                    continue
+                }
                 let event = StoredEvent(
                     partition: partition, sequenceNumber: sequence, enqueuedTime: enqueuedTime, sender: sender,
-                    source: EventSource(rawValue: source) ?? .telemetry, propertyBag: bag, body: content)
+                    source: EventSource(rawValue: source & ~EventEntry.hidden) ?? .telemetry, propertyBag: bag,
+                    body: content)
                 guard try body(event) else { return }
                 sequence += 1
             default: throw Self.malformed
@@ -168,13 +188,16 @@ struct PendingEventBlock {
 
     var isFull: Bool { buffer.readableBytes >= Self.fullSize }
 
-    mutating func append(bag: ByteBuffer, body: ByteBuffer, source: EventSource, sender: EventSender) {
+    mutating func append(
+        bag: ByteBuffer, body: ByteBuffer, source: EventSource, isHidden: Bool, sender: EventSender
+    ) {
         if self.sender !== sender {
             buffer.writeImmutableBuffer(sender.encoded)
             self.sender = sender
         }
         buffer.writeMultipleIntegers(
-            EventEntry.message, source.rawValue, UInt32(bag.readableBytes), UInt32(body.readableBytes),
+            EventEntry.message, source.rawValue | (isHidden ? EventEntry.hidden : 0), UInt32(bag.readableBytes),
+            UInt32(body.readableBytes),
             endianness: .little)
         buffer.writeImmutableBuffer(bag)
         buffer.writeImmutableBuffer(body)

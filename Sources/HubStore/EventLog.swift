@@ -121,7 +121,8 @@ package final class EventLog: Sendable {
                 for event in run.events {
                     let place = Self.openBlock(for: partition, in: &inbox)
                     inbox.blocks[place].append(
-                        bag: event.propertyBag, body: event.body, source: run.source, sender: run.sender)
+                        bag: event.propertyBag, body: event.body, source: run.source, isHidden: run.isHidden,
+                        sender: run.sender)
                 }
             }
             inbox.bytes += size
@@ -299,10 +300,13 @@ package final class EventLog: Sendable {
 
     /// Reads some partitions from given places on, and goes on with what comes.
     ///
-    /// - Parameter starts: by partition; a partition that is not named is left out.
-    package func reader(from starts: [Int: EventStart]) -> EventReader {
+    /// - Parameters:
+    ///   - starts: by partition; a partition that is not named is left out.
+    ///   - showsHidden: whether messages come too that are kept for routing endpoints only.
+    package func reader(from starts: [Int: EventStart], showsHidden: Bool = false) -> EventReader {
         let place = readerCount.wrappingAdd(1, ordering: .relaxed).newValue
-        return EventReader(log: self, queue: readerQueues[place % readerQueues.count], starts: starts)
+        return EventReader(
+            log: self, queue: readerQueues[place % readerQueues.count], starts: starts, showsHidden: showsHidden)
     }
 
     /// All partitions from one place.

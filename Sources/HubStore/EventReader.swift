@@ -27,13 +27,15 @@ package final class EventReader: Sendable {
     private let log: EventLog
     private let queue: DispatchQueue
     private let state: Mutex<State>
+    private let showsHidden: Bool
 
     /// About this many bytes come at a time.
     private static let readSize = 1 << 20
 
-    init(log: EventLog, queue: DispatchQueue, starts: [Int: EventStart]) {
+    init(log: EventLog, queue: DispatchQueue, starts: [Int: EventStart], showsHidden: Bool) {
         self.log = log
         self.queue = queue
+        self.showsHidden = showsHidden
         let published = log.publishedState()
         let count = published.nextSequences.count
         var next = [Int64?](repeating: nil, count: count)
@@ -164,7 +166,7 @@ package final class EventReader: Sendable {
             state.place = after
             guard wants(block.header) else { continue }
             let partition = Int(block.header.partition)
-            var taken = EventBlock(block.header, entries: block.entries)
+            var taken = EventBlock(block.header, entries: block.entries, showsHidden: showsHidden)
             taken.drop(before: next[partition] ?? 0)
             state.next[partition] = block.header.firstSequence + Int64(block.header.count)
             size += taken.size + EventBlockHeader.size

@@ -7,6 +7,7 @@ package enum EventSource: UInt8, Sendable, CaseIterable {
     case twinChange = 1
     case deviceLifecycle = 2
     case deviceConnectionState = 3
+    case deviceJobLifecycle = 4
 
     package var name: String {
         switch self {
@@ -14,6 +15,7 @@ package enum EventSource: UInt8, Sendable, CaseIterable {
         case .twinChange: "twinChangeEvents"
         case .deviceLifecycle: "deviceLifecycleEvents"
         case .deviceConnectionState: "deviceConnectionStateEvents"
+        case .deviceJobLifecycle: "deviceJobLifecycleEvents"
         }
     }
 }
@@ -69,11 +71,16 @@ package struct EventRun: Sendable {
     package var events: [DeviceEvent]
     package let source: EventSource
     package let sender: EventSender
+    /// Kept for routing endpoints only: readers of the built-in endpoint do not see them.
+    package var isHidden: Bool
 
-    package init(_ events: [DeviceEvent], source: EventSource = .telemetry, from sender: EventSender) {
+    package init(
+        _ events: [DeviceEvent], source: EventSource = .telemetry, from sender: EventSender, isHidden: Bool = false
+    ) {
         self.events = events
         self.source = source
         self.sender = sender
+        self.isHidden = isHidden
     }
 }
 
@@ -83,4 +90,6 @@ enum EventEntry {
     static let message: UInt8 = 2
     /// Kind, source, length of the bag, length of the body.
     static let messageHeaderSize = 10
+    /// Set in the source of a message that the built-in endpoint does not show.
+    static let hidden: UInt8 = 0x80
 }

@@ -32,6 +32,8 @@ extension HubErrorCode {
     package static let connectionForcefullyClosedOnNewConnection = HubErrorCode(
         400027, "ConnectionForcefullyClosedOnNewConnection")
     package static let invalidDeviceScope = HubErrorCode(400028, "InvalidDeviceScope")
+    package static let invalidRouteTestInput = HubErrorCode(400100, "InvalidRouteTestInput")
+    package static let invalidSourceOnRoute = HubErrorCode(400101, "InvalidSourceOnRoute")
     package static let cannotRegisterModuleToModule = HubErrorCode(400301, "CannotRegisterModuleToModule")
     package static let invalidConfigurationTargetCondition = HubErrorCode(400401, "InvalidConfigurationTargetCondition")
     package static let invalidConfigurationContent = HubErrorCode(400402, "InvalidConfigurationContent")

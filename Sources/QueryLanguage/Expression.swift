@@ -30,6 +30,23 @@ indirect enum Expression: Sendable {
     case call(Function, [Expression])
 }
 
+extension Expression {
+    /// Whether a path into a document, which is the twin in routes, occurs anywhere.
+    var readsPaths: Bool {
+        switch self {
+        case .path: true
+        case .literal, .property, .systemProperty, .bodyValue, .bodyPart, .twinChangeIncludes, .isPresentInBody: false
+        case .propertyOr(_, let operand), .not(let operand), .negate(let operand), .isAmong(let operand, _, _):
+            operand.readsPaths
+        case .arithmetic(_, let left, let right, _), .compare(_, let left, let right),
+            .compareAnyKinds(_, let left, let right), .strictAll(let left, let right),
+            .strictAny(let left, let right), .coalesce(let left, let right):
+            left.readsPaths || right.readsPaths
+        case .all(let parts), .any(let parts), .call(_, let parts): parts.contains { $0.readsPaths }
+        }
+    }
+}
+
 enum Arithmetic: Sendable {
     case add, subtract, multiply, divide, remainder
 

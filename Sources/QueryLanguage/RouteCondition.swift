@@ -17,6 +17,8 @@ package struct RouteCondition: Sendable {
     /// The condition as written, without blanks around it.
     package let text: String
     let expression: Expression
+    /// Whether the condition looks into the twin, which is then to be given with the message.
+    package let usesTwin: Bool
 
     /// Reads a condition.
     ///
@@ -35,10 +37,13 @@ package struct RouteCondition: Sendable {
     init(text: String, operand: Operand) {
         self.text = text
         expression = operand.type == .null ? .literal(.bool(false)) : operand.expression
+        usesTwin = expression.readsPaths
     }
 
     /// The condition that takes every message.
-    static var always: RouteCondition { RouteCondition(text: "true", operand: Operand(.literal(.bool(true)), .truth)) }
+    package static var always: RouteCondition {
+        RouteCondition(text: "true", operand: Operand(.literal(.bool(true)), .truth))
+    }
 
     package func evaluate(_ message: RoutableMessage) -> Truth { expression.truth(message) }
 

@@ -36,54 +36,35 @@ struct HubRunCommand: AsyncParsableCommand {
             """)
 
     @OptionGroup var location: HubDataOption
+    @Option(
+        help: ArgumentHelp(
+            "A file in TOML with any of these settings, under the same names with underscores, and message routing. "
+                + "What is given here comes before it.", valueName: "file"))
+    var config: String?
     @Option(help: "The name by which devices and services call the hub; localhost at first, later as before.")
     var hostname: String?
     @Option(help: "The hub's own name; the first part of the host name if not given.") var name: String?
-    @Option(help: "The port of REST, device HTTPS, WebSockets and the dashboard; 0 chooses one.") var httpsPort = 443
-    @Option(help: "The port of MQTT over TLS; 0 chooses one.") var mqttPort = 8883
-    @Option(help: "The port of AMQP over TLS; 0 chooses one.") var amqpPort = 5671
-    @Option(help: "The address to listen on.") var bind = "0.0.0.0"
+    @Option(help: "The port of REST, device HTTPS, WebSockets and the dashboard, 443 if not given; 0 chooses one.")
+    var httpsPort: Int?
+    @Option(help: "The port of MQTT over TLS, 8883 if not given; 0 chooses one.") var mqttPort: Int?
+    @Option(help: "The port of AMQP over TLS, 5671 if not given; 0 chooses one.") var amqpPort: Int?
+    @Option(help: "The address to listen on, every one if not given.") var bind: String?
     @Option(help: "A certificate chain in PEM, in place of one by the hub's own authority.") var tlsCert: String?
     @Option(help: "The key of --tls-cert in PEM.") var tlsKey: String?
-    @Option(help: "How many partitions the messages of a new hub have, 1 to 32.") var partitions = 4
-    @Option(help: "Days for which messages are kept.") var retentionDays = 1
-    @Option(help: "Gigabytes of messages beyond which the oldest go.") var retentionGigabytes = 8
-    @Option(help: "What the log says: debug, info, notice, warning or error.") var logLevel = "info"
-    @Option(help: "How log lines look: plain or json.") var logFormat = "plain"
-
-    func validate() throws {
-        if (tlsCert == nil) != (tlsKey == nil) {
-            throw ValidationError("--tls-cert and --tls-key come together")
-        }
-        for (option, port) in [("https", httpsPort), ("mqtt", mqttPort), ("amqp", amqpPort)]
-        where !(0...65_535).contains(port) {
-            throw ValidationError("--\(option)-port is \(port); ports go from 0 to 65535")
-        }
-        if !(1...32).contains(partitions) { throw ValidationError("--partitions goes from 1 to 32") }
-        if retentionDays < 1 || retentionGigabytes < 1 {
-            throw ValidationError("--retention-days and --retention-gigabytes are at least 1")
-        }
-        if Logger.Level(rawValue: logLevel) == nil { throw ValidationError("--log-level is no level: \(logLevel)") }
-        if LogFormat(rawValue: logFormat) == nil { throw ValidationError("--log-format is plain or json") }
-    }
+    @Option(help: "How many partitions the messages of a new hub have, 1 to 32; 4 if not given.") var partitions: Int?
+    @Option(help: "Days for which messages are kept, 1 if not given.") var retentionDays: Int?
+    @Option(help: "Gigabytes of messages beyond which the oldest go, 8 if not given.") var retentionGigabytes: Int?
+    @Option(help: "What the log says: debug, info, notice, warning or error; info if not given.") var logLevel: String?
+    @Option(help: "How log lines look: plain or json; plain if not given.") var logFormat: String?
 
     func run() async throws {
-        StandardErrorLog.bootstrap(
-            level: Logger.Level(rawValue: logLevel) ?? .info, format: LogFormat(rawValue: logFormat) ?? .plain)
+        let file = try config.map { try HubConfigurationFile(reading: $0) }
+        let settings = try HubSettings(self, file)
+        StandardErrorLog.bootstrap(level: settings.logLevel, format: settings.logFormat)
         Self.raiseFileLimit()
         // Before the ports open, so that an early signal ends the hub as orderly as a late one.
         let signals = EndSignals()
-        var options = HubServer.Options(folder: location.data)
-        options.hostName = hostname
-        options.name = name
-        options.bind = bind
-        options.httpsPort = httpsPort
-        options.mqttPort = mqttPort
-        options.amqpPort = amqpPort
-        if let tlsCert, let tlsKey { options.certificate = (tlsCert, tlsKey) }
-        options.events.partitions = partitions
-        options.events.retentionAge = .seconds(retentionDays * 86_400)
-        options.events.retentionBytes = retentionGigabytes << 30
+        let options = settings.server
         let server = try await HubServer.start(options, logger: Logger(label: "hub")) { hostName, service, changes in
             let dashboard = DashboardResponder(
                 DashboardHub(hostName: hostName, service: service, changes: { changes.stream() }), now: { Date() })

@@ -26,7 +26,7 @@ struct Hedgerow: AsyncParsableCommand {
                 subcommands: [
                     HubCommand.self, LoginCommand.self, DeviceCommand.self, ModuleCommand.self, TwinCommand.self,
                     DeploymentCommand.self, QueryCommand.self, InvokeCommand.self, SendCommand.self,
-                    MonitorCommand.self, RouteCommand.self, JobCommand.self,
+                    MonitorCommand.self, RouteCommand.self, RoutingCommand.self, JobCommand.self,
                 ]),
             CommandGroup(
                 name: "Solution",

@@ -116,6 +116,12 @@ extension TwinCommand {
 
 /// Reads a JSON file that a person wrote.
 enum JSONFile {
+    /// The text of a file that holds something else than JSON.
+    static func text(_ path: String) throws -> String {
+        guard let bytes = try SecretFile.read(path) else { throw CommandFailure("there is no file \(path)") }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
     static func read(_ path: String) throws -> JSONValue {
         guard let bytes = try SecretFile.read(path) else { throw CommandFailure("there is no file \(path)") }
         do {

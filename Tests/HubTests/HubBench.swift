@@ -19,6 +19,8 @@ final class HubBench: Sendable {
     let registry: HubRegistry
     let events: EventLog
     let backend: HubBackend
+    /// Not started: without routes until a test starts it.
+    let router: MessageRouter
     let sleeper: Sleeper
 
     static let hostName = "hub.test"
@@ -37,13 +39,18 @@ final class HubBench: Sendable {
             database: try HubDatabase(path: path + "/registry.db"), now: now,
             makeKey: { Data((0..<32).map { _ in UInt8.random(in: .min ... .max) }).base64EncodedString() }, log: logger)
         events = try EventLog(folder: path + "/events", now: { Timestamp.now().ticks / 10 })
+        router = MessageRouter(
+            registry: registry, events: events, folder: path + "/endpoints", hubName: "bench",
+            metrics: MetricsRegistry(), logger: logger, sleep: { try await sleeper.sleep($0) })
         backend = try await HubBackend(
-            registry: registry, events: events, hostNames: [Self.hostName], metrics: MetricsRegistry(), logger: logger,
+            registry: registry, events: events, router: router, hostNames: [Self.hostName], metrics: MetricsRegistry(),
+            logger: logger,
             sleep: { try await sleeper.sleep($0) })
     }
 
     func close() async {
         await backend.shutDown()
+        await router.shutDown()
         await events.close()
         await registry.shutDown()
         registry.database.close()
@@ -146,16 +153,18 @@ final class Sleeper: Sendable {
         if throwing { continuation?.resume(throwing: CancellationError()) } else { continuation?.resume() }
     }
 
-    /// Returns once somebody sleeps for that long.
-    func waitForSleeper(_ duration: Duration) async {
+    /// Returns once somebody sleeps for that long, or at all.
+    func waitForSleeper(_ duration: Duration? = nil) async {
         while true {
             let found = state.withLock { state in
-                state.sleeping.keys.contains { state.durations[$0] == duration }
+                state.sleeping.keys.contains { duration == nil || state.durations[$0] == duration }
             }
             if found { return }
             await withCheckedContinuation { continuation in
                 let isThere = state.withLock { state in
-                    if state.sleeping.keys.contains(where: { state.durations[$0] == duration }) { return true }
+                    if state.sleeping.keys.contains(where: { duration == nil || state.durations[$0] == duration }) {
+                        return true
+                    }
                     state.watchers.append(continuation)
                     return false
                 }
@@ -164,9 +173,11 @@ final class Sleeper: Sendable {
         }
     }
 
-    /// Ends every sleep of that length.
-    func pass(_ duration: Duration) {
-        let ids = state.withLock { state in state.sleeping.keys.filter { state.durations[$0] == duration } }
+    /// Ends every sleep of that length, or every one.
+    func pass(_ duration: Duration? = nil) {
+        let ids = state.withLock { state in
+            state.sleeping.keys.filter { duration == nil || state.durations[$0] == duration }
+        }
         for id in ids { end(id, throwing: false) }
     }
 }
