@@ -1,7 +1,8 @@
 package import NIOCore
 
 extension AMQPValue {
-    /// Appends the value in its shortest form; lists and maps keep their elements, nulls at the end included.
+    /// Appends the value: numbers and texts in their shortest form, lists and maps in the wide one with all their
+    /// elements, nulls at the end included.
     package func write(to buffer: inout ByteBuffer) {
         switch self {
         case .null: buffer.writeInteger(UInt8(0x40))
@@ -58,11 +59,11 @@ extension AMQPValue {
             buffer.writeString(text)
         case .list(let elements):
             // An empty list goes out in its long form, too: one client reads no other (service-api-observed.md, 5.3).
-            Self.compound(0xC0, elements.count, &buffer) { inner in
+            Self.compound(0xD0, elements.count, &buffer) { inner in
                 for element in elements { element.write(to: &inner) }
             }
         case .map(let members):
-            Self.compound(0xC1, members.count * 2, &buffer) { inner in
+            Self.compound(0xD1, members.count * 2, &buffer) { inner in
                 for member in members {
                     member.key.write(to: &inner)
                     member.value.write(to: &inner)
@@ -90,21 +91,15 @@ extension AMQPValue {
         }
     }
 
+    /// Written in the wide form, whose lengths have a fixed place and are filled in afterwards.
     private static func compound(
         _ code: UInt8, _ count: Int, _ buffer: inout ByteBuffer, _ content: (inout ByteBuffer) -> Void
     ) {
-        var inner = ByteBuffer()
-        content(&inner)
-        if inner.readableBytes + 1 <= 255, count <= 255 {
-            buffer.writeInteger(code)
-            buffer.writeInteger(UInt8(inner.readableBytes + 1))
-            buffer.writeInteger(UInt8(count))
-        } else {
-            buffer.writeInteger(code + 0x10)
-            buffer.writeInteger(UInt32(truncatingIfNeeded: inner.readableBytes + 4))
-            buffer.writeInteger(UInt32(truncatingIfNeeded: count))
-        }
-        buffer.writeImmutableBuffer(inner)
+        buffer.writeInteger(code)
+        let place = buffer.writerIndex
+        buffer.writeMultipleIntegers(UInt32(0), UInt32(truncatingIfNeeded: count))
+        content(&buffer)
+        buffer.setInteger(UInt32(truncatingIfNeeded: buffer.writerIndex - place - 4), at: place)
     }
 
     /// All elements go out in the wide form of the first one's type; elements of other types are left out.

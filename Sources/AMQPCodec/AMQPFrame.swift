@@ -63,6 +63,10 @@ package struct AMQPFrame: Sendable, Hashable {
             self.init(kind: kind, channel: channel, nil)
             return
         }
+        if kind == .amqp, let transfer = AMQPPerformative.Transfer(takingFrom: &frame) {
+            self.init(kind: kind, channel: channel, .transfer(transfer), payload: frame)
+            return
+        }
         let value = try AMQPValue(reading: &frame)
         self.init(kind: kind, channel: channel, try AMQPPerformative(value), payload: frame)
     }
@@ -73,7 +77,11 @@ package struct AMQPFrame: Sendable, Hashable {
         buffer.writeInteger(UInt8(2))
         buffer.writeInteger(kind.rawValue)
         buffer.writeInteger(channel)
-        performative?.value.write(to: &buffer)
+        if case .transfer(let transfer) = performative {
+            transfer.write(to: &buffer)
+        } else {
+            performative?.value.write(to: &buffer)
+        }
         buffer.writeImmutableBuffer(payload)
         buffer.setInteger(UInt32(truncatingIfNeeded: buffer.writerIndex - start), at: start)
     }

@@ -1,7 +1,7 @@
 package import NIOCore
 
 /// A value of the AMQP 1.0 type system (part 1 of the standard).
-package indirect enum AMQPValue: Sendable, Hashable {
+package enum AMQPValue: Sendable, Hashable {
     case null
     case boolean(Bool)
     case ubyte(UInt8)
@@ -27,7 +27,7 @@ package indirect enum AMQPValue: Sendable, Hashable {
     case map([AMQPMember])
     /// Values of one type.
     case array([AMQPValue])
-    case described(AMQPValue, AMQPValue)
+    indirect case described(AMQPValue, AMQPValue)
 }
 
 /// A key of a map with its value.
@@ -38,28 +38,6 @@ package struct AMQPMember: Sendable, Hashable {
     package init(_ key: AMQPValue, _ value: AMQPValue) {
         self.key = key
         self.value = value
-    }
-}
-
-/// The sixteen bytes of a UUID in network order.
-package struct AMQPUUID: Sendable, Hashable {
-    package let high: UInt64
-    package let low: UInt64
-
-    package init(high: UInt64, low: UInt64) {
-        self.high = high
-        self.low = low
-    }
-
-    package var bytes: [UInt8] {
-        [high, low].flatMap { half in (0..<8).map { UInt8(truncatingIfNeeded: half >> UInt64(56 - 8 * $0)) } }
-    }
-
-    /// - Returns: nil for other than sixteen bytes.
-    package init?(_ bytes: some Collection<UInt8>) {
-        guard bytes.count == 16 else { return nil }
-        high = bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
-        low = bytes.dropFirst(8).reduce(0) { $0 << 8 | UInt64($1) }
     }
 }
 

@@ -41,7 +41,7 @@ extension ServiceCaller {
             else { throw unauthorized("There is no policy '\(name)' with that key.") }
             return .policy(policy)
         }
-        guard let key = identity(of: token) else {
+        guard let key = token.identity else {
             throw unauthorized("The token names neither a policy nor a device.")
         }
         let found = try await registry.read { try $0.identity(key) }
@@ -53,15 +53,6 @@ extension ServiceCaller {
 
     private static func isSigned(_ token: SASToken, by keys: [String]) -> Bool {
         keys.contains { key in Data(base64Encoded: key).map { token.isSigned(with: $0) } ?? false }
-    }
-
-    /// `host/devices/id[/modules/id]`
-    private static func identity(of token: SASToken) -> IdentityKey? {
-        let parts = token.resource.split(separator: "/").map { PercentCoding.decoded($0) }
-        guard parts.count == 3 || parts.count == 5, parts[1].lowercased() == "devices" else { return nil }
-        guard parts.count == 5 else { return IdentityKey(device: parts[2]) }
-        guard parts[3].lowercased() == "modules" else { return nil }
-        return IdentityKey(device: parts[2], module: parts[4])
     }
 
     static func unauthorized(_ message: String) -> HubError { HubError(.iotHubUnauthorizedAccess, message) }

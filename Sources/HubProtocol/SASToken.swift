@@ -1,5 +1,6 @@
 import Crypto
 package import FoundationEssentials
+package import Model
 
 /// A shared access signature (hub.md, section 9.1): `SharedAccessSignature sr=…&sig=…&se=…[&skn=…]`.
 package struct SASToken: Sendable, Hashable {
@@ -128,6 +129,17 @@ package struct SASToken: Sendable, Hashable {
             return false
         }
         return own.count <= asked.count && zip(own.dropFirst(), asked.dropFirst()).allSatisfy { $0 == $1 }
+    }
+
+    /// The device or module that the resource names as a whole: `host/devices/id[/modules/id]`; nil for another resource.
+    package var identity: IdentityKey? {
+        let parts = Self.segments(resource)
+        guard parts.count == 3 || parts.count == 5, parts[1].lowercased() == "devices" else { return nil }
+        guard parts.count == 5 else { return IdentityKey.isValid(parts[2]) ? IdentityKey(device: parts[2]) : nil }
+        guard parts[3].lowercased() == "modules", IdentityKey.isValid(parts[2]), IdentityKey.isValid(parts[4]) else {
+            return nil
+        }
+        return IdentityKey(device: parts[2], module: parts[4])
     }
 
     /// Ids that were encoded for themselves before the whole was encoded are decoded a second time; the suffix

@@ -1,0 +1,128 @@
+import AMQPCodec
+import HubProtocol
+import Logging
+import Model
+import NIOCore
+
+/// A service that reads a partition over a link. Lives on the connection's event loop.
+final class AMQPEventReader {
+    var feed: (any EventFeed)?
+    var task: Task<Void, Never>?
+
+    func end() {
+        task?.cancel()
+        task = nil
+        feed?.close()
+        feed = nil
+    }
+}
+
+/// A service that reads feedback over a link. Lives on the connection's event loop.
+final class AMQPFeedbackReader {
+    var task: Task<Void, Never>?
+    private let services: any ServiceBackend
+
+    init(_ services: any ServiceBackend) { self.services = services }
+
+    func end() {
+        task?.cancel()
+        task = nil
+    }
+
+    func settle(_ token: UInt64, _ outcome: DeliveryOutcome, _ handler: AMQPConnectionHandler) {
+        let services = services
+        handler.ask { () async throws(HubError) in
+            await services.settleFeedback(FeedbackBatch.ID(token), outcome)
+        } then: { _, _ in
+        }
+    }
+
+    func giveBack(_ tokens: [UInt64], _ handler: AMQPConnectionHandler) {
+        for token in tokens { settle(token, .abandoned, handler) }
+    }
+}
+
+extension AMQPConnectionHandler {
+    /// Asks for events once a reader has taken those that were there; one question at a time.
+    func fetch(_ reader: AMQPEventReader, for link: AMQPLinkState) {
+        guard reader.task == nil, let feed = reader.feed, let context else { return }
+        let eventLoop = context.eventLoop
+        let back = NIOLoopBound((handler: self, reader: reader, link: link), eventLoop: eventLoop)
+        reader.task = Task {
+            let result: Result<[ByteBuffer], HubError>
+            do throws(HubError) {
+                result = .success(try await feed.next().map { AMQPMessage($0).encoded() })
+            } catch {
+                result = .failure(error)
+            }
+            eventLoop.execute {
+                let (handler, reader, link) = back.value
+                guard reader.feed != nil, handler.links[link.name] === link else { return }
+                reader.task = nil
+                handler.fetched(result, for: link)
+            }
+        }
+    }
+
+    private func fetched(_ result: Result<[ByteBuffer], HubError>, for link: AMQPLinkState) {
+        switch result {
+        case .success(let messages):
+            // Nothing comes when the hub shuts down; the connection is closed then.
+            guard !messages.isEmpty else { return }
+            for message in messages { link.waiting.append(AMQPLinkState.Outgoing(payload: message)) }
+            pump(link)
+        case .failure(let error):
+            logger.warning("events cannot be read", metadata: ["error": "\(error)"])
+            endByHub(link, AMQPError(error))
+        }
+        finishTurn()
+    }
+
+    /// Ends a link of a service.
+    func endByHub(_ link: AMQPLinkState, _ error: AMQPError) {
+        guard links[link.name] === link else { return }
+        links[link.name] = nil
+        stalled.remove(link.name)
+        connection.detach(link.name, error)
+        link.end()
+    }
+
+    /// Asks for feedback once the last batch was taken.
+    func fetch(_ reader: AMQPFeedbackReader, for link: AMQPLinkState) {
+        guard reader.task == nil, let services = head.services, let context else { return }
+        let eventLoop = context.eventLoop
+        let back = NIOLoopBound((handler: self, reader: reader, link: link), eventLoop: eventLoop)
+        reader.task = Task {
+            guard let batch = await services.nextFeedback() else { return }
+            let message = AMQPMessage(batch).encoded()
+            let isSent = try? await eventLoop.submit {
+                let (handler, reader, link) = back.value
+                guard !handler.hasEnded, handler.links[link.name] === link else { return false }
+                reader.task = nil
+                handler.enqueue(
+                    AMQPLinkState.Outgoing(
+                        payload: message, tag: ByteBuffer(bytes: AMQPUUID(high: 0, low: batch.id.value).bytes),
+                        token: batch.id.value), on: link)
+                handler.finishTurn()
+                return true
+            }.get()
+            if isSent != true { await services.settleFeedback(batch.id, .abandoned) }
+        }
+    }
+}
+
+extension AMQPMessage {
+    init(_ batch: FeedbackBatch) {
+        self.init()
+        annotate("x-opt-lock-token", .uuid(AMQPUUID(high: 0, low: batch.id.value)))
+        annotate("x-opt-sequence-number", .ulong(batch.id.value))
+        annotate("x-opt-enqueued-time", .timestamp(batch.enqueuedTime))
+        annotate("iothub-enqueuedtime", .timestamp(batch.enqueuedTime))
+        annotate("iothub-deliverycount", .ubyte(UInt8(clamping: batch.deliveryCount)))
+        properties.userID = ByteBuffer(string: batch.userID)
+        properties.to = "/messages/servicebound/feedback"
+        properties.contentType = "application/vnd.microsoft.iothub.feedback.json"
+        properties.contentEncoding = "utf-8"
+        body = .data(batch.body)
+    }
+}
