@@ -1,3 +1,4 @@
+package import FoundationEssentials
 package import HubProtocol
 package import Model
 package import NIOCore
@@ -34,11 +35,12 @@ package protocol ServiceBackend: Sendable {
     /// - Throws: `HubError`: `deviceNotFound`, `deviceMaximumQueueDepthExceeded`, `messageTooLarge` …
     func send(_ message: DeviceEvent, to identity: IdentityKey) async throws(HubError)
 
-    /// Waits for what became of messages that services sent; nil once the hub shuts down or the task is cancelled.
-    func nextFeedback() async -> FeedbackBatch?
+    /// Waits for what became of messages that services sent, and locks it for the caller; nil once the hub shuts down or
+    /// the task is cancelled.
+    func nextFeedback() async -> FeedbackMessage?
 
-    /// A reader has dealt with a batch.
-    func settleFeedback(_ batch: FeedbackBatch.ID, _ outcome: DeliveryOutcome) async
+    /// A reader has dealt with feedback.
+    func settleFeedback(_ lockToken: UUID, _ outcome: DeliveryOutcome) async
 }
 
 /// What a service wants to do.
@@ -146,25 +148,25 @@ package struct EnqueuedEvent: Sendable {
 }
 
 /// Records of what became of messages to devices, handed out together.
-package struct FeedbackBatch: Sendable {
-    package struct ID: Sendable, Hashable {
-        package let value: UInt64
-
-        package init(_ value: UInt64) { self.value = value }
-    }
-
-    package let id: ID
-    /// Milliseconds since 1970.
-    package let enqueuedTime: Int64
+package struct FeedbackMessage: Sendable {
+    package let lockToken: UUID
+    package let sequenceNumber: Int64
+    package let enqueuedTime: Timestamp
+    package let expiry: Timestamp
     package let deliveryCount: Int
     /// A JSON array of records (service-api-observed.md, section 5.4).
     package let body: ByteBuffer
-    /// The hub's name, which batches carry as user.
+    /// The hub's name, which feedback carries as user.
     package let userID: String
 
-    package init(id: ID, enqueuedTime: Int64, deliveryCount: Int, body: ByteBuffer, userID: String) {
-        self.id = id
+    package init(
+        lockToken: UUID, sequenceNumber: Int64, enqueuedTime: Timestamp, expiry: Timestamp, deliveryCount: Int,
+        body: ByteBuffer, userID: String
+    ) {
+        self.lockToken = lockToken
+        self.sequenceNumber = sequenceNumber
         self.enqueuedTime = enqueuedTime
+        self.expiry = expiry
         self.deliveryCount = deliveryCount
         self.body = body
         self.userID = userID

@@ -160,19 +160,23 @@ struct EdgeRuntime {
             limits: MQTTLimits(
                 unacknowledgedMessages: 2_048, unacknowledgedBytes: 1 << 20, deliveryWindow: 256,
                 deliveryQueue: 2_048), logger: logger)
+        let amqpHead = AMQPHead(
+            backend: hub, limits: AMQPLimits(unacknowledgedMessages: 2_048, unacknowledgedBytes: 1 << 20, tokens: 512),
+            logger: logger)
         let address = configuration.listen.address
         let responder = EdgeResponder(
             devices: DeviceHTTPHead(backend: hub), methods: EdgeHubResponder(hub, upstream: upstream), metrics: metrics)
         let https = try await HTTPServer.start(
             on: .tcp(host: address, port: configuration.listen.httpsPort ?? 443), certificate: certificate,
-            responder: responder, webSockets: [head.webSocketEndpoint(paths: nil)],
+            responder: responder,
+            webSockets: [head.webSocketEndpoint(paths: nil), amqpHead.webSocketEndpoint(paths: nil)],
             limits: HTTPLimits(connections: 512), logger: logger)
         let mqtt = try await Listener.start(
             on: .tcp(host: address, port: configuration.listen.mqttPort ?? 8883), certificate: certificate,
             maximumConnections: 2048, installer: head.installer)
         let amqp = try await Listener.start(
             on: .tcp(host: address, port: configuration.listen.amqpPort ?? 5671), certificate: certificate,
-            maximumConnections: 512, installer: AMQPHead(logger: logger).installer)
+            maximumConnections: 512, installer: amqpHead.installer)
         return [https, mqtt, amqp]
     }
 

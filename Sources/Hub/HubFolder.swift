@@ -102,6 +102,12 @@ package struct HubFolder: Sendable {
         try CertificateAuthority.load(orCreateIn: path + "/ca", commonName: commonName, now: now)
     }
 
+    /// When the folder became a hub's.
+    func created() throws -> Date {
+        let attributes = try FileManager.default.attributesOfItem(atPath: path + "/ca/ca.pem")
+        return attributes[.modificationDate] as? Date ?? Date(timeIntervalSince1970: 0)
+    }
+
     /// The authority's certificate as PEM; works beside a running hub.
     package func authorityPEM() throws -> String {
         guard let bytes = try SecretFile.read(path + "/ca/ca.pem") else { throw Failure.noHub(path) }

@@ -95,12 +95,17 @@ package final class HubServer: Sendable {
                 pages: pages(names.hostName, router, changes))
         }
         let mqtt = MQTTHead(backend: backend, logger: logger)
+        let amqp = AMQPHead(
+            backend: backend,
+            services: HubServices(
+                registry: registry, events: events, hostNames: hostNames, name: names.name,
+                created: try folder.created()), logger: logger)
         var listeners: [Listener] = []
         do {
             listeners.append(
                 try await HTTPServer.start(
                     on: .tcp(host: options.bind, port: options.httpsPort), certificate: certificate, responder: router,
-                    webSockets: [mqtt.webSocketEndpoint()], limits: HTTPLimits(body: 8 << 20), logger: logger))
+                    webSockets: [mqtt.webSocketEndpoint(), amqp.webSocketEndpoint()], limits: HTTPLimits(body: 8 << 20), logger: logger))
             listeners.append(
                 try await Listener.start(
                     on: .tcp(host: options.bind, port: options.mqttPort), certificate: certificate,
@@ -108,7 +113,7 @@ package final class HubServer: Sendable {
             listeners.append(
                 try await Listener.start(
                     on: .tcp(host: options.bind, port: options.amqpPort), certificate: certificate,
-                    maximumConnections: 1000, installer: AMQPRefusal.installer))
+                    installer: amqp.installer))
         } catch {
             for listener in listeners { await listener.shutDown(grace: .zero) }
             await routing.shutDown()

@@ -22,25 +22,12 @@ extension ServiceCaller {
         guard let text = request.headers.first(name: "Authorization") else {
             throw unauthorized("The request has no Authorization header.")
         }
-        let token: SASToken
-        do {
-            token = try SASToken(parsing: text)
-        } catch {
-            throw unauthorized("The Authorization header is no shared access signature: \(error)")
-        }
-        guard !token.isExpired(now: registry.now().seconds, skew: 300) else {
-            throw unauthorized("The token has expired.")
-        }
+        let token = try token(text, now: registry.now())
         let path = request.path.map { PercentCoding.encoded($0) }.joined(separator: "/")
         guard hostNames.contains(where: { token.covers("\($0)/\(path)") }) else {
             throw unauthorized("The token's resource is not this hub, or not this path.")
         }
-        if let name = token.policy {
-            guard let policy = registry.policies[name],
-                isSigned(token, by: [policy.primaryKey, policy.secondaryKey])
-            else { throw unauthorized("There is no policy '\(name)' with that key.") }
-            return .policy(policy)
-        }
+        if token.policy != nil { return .policy(try policy(of: token, in: registry)) }
         guard let key = token.identity else {
             throw unauthorized("The token names neither a policy nor a device.")
         }
@@ -49,6 +36,30 @@ extension ServiceCaller {
             isSigned(token, by: found.authentication.keys.all)
         else { throw unauthorized("There is no '\(key)' with that key.") }
         return .identity(key)
+    }
+
+    /// Clocks of services may be this wrong, in seconds.
+    static let skew: Int64 = 300
+
+    /// Reads a token that has not expired.
+    static func token(_ text: String, now: Timestamp) throws(HubError) -> SASToken {
+        let token: SASToken
+        do {
+            token = try SASToken(parsing: text)
+        } catch {
+            throw unauthorized("What should prove the caller is no shared access signature: \(error)")
+        }
+        guard !token.isExpired(now: now.seconds, skew: skew) else { throw unauthorized("The token has expired.") }
+        return token
+    }
+
+    /// The policy whose key signed the token.
+    static func policy(of token: SASToken, in registry: HubRegistry) throws(HubError) -> AccessPolicy {
+        guard let name = token.policy else { throw unauthorized("The token names no policy.") }
+        guard let policy = registry.policies[name],
+            isSigned(token, by: [policy.primaryKey, policy.secondaryKey])
+        else { throw unauthorized("There is no policy '\(name)' with that key.") }
+        return policy
     }
 
     private static func isSigned(_ token: SASToken, by keys: [String]) -> Bool {

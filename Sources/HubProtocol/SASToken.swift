@@ -121,10 +121,12 @@ package struct SASToken: Sendable, Hashable {
     /// Whether the token's resource is the endpoint or a part of its path before a slash.
     ///
     /// Host names are compared without case, the rest with it; `/a/b` covers `/a/b/c` and not `/a/bc`.
-    /// - Parameter endpoint: `host/devices/id/…`, with plain ids.
-    package func covers(_ endpoint: String) -> Bool {
-        let own = Self.segments(resource)
-        let asked = Self.segments(endpoint)
+    /// - Parameters:
+    ///   - endpoint: `host/devices/id/…`, with plain ids.
+    ///   - ignoresCase: for endpoints of services, whose paths have no case.
+    package func covers(_ endpoint: String, ignoresCase: Bool = false) -> Bool {
+        let own = Self.segments(ignoresCase ? resource.lowercased() : resource)
+        let asked = Self.segments(ignoresCase ? endpoint.lowercased() : endpoint)
         guard let host = own.first, let askedHost = asked.first, host.lowercased() == askedHost.lowercased() else {
             return false
         }

@@ -40,7 +40,7 @@ package struct EventBlock: Sendable {
     package var size: Int { entries.readableBytes }
 
     /// Leaves out the messages before that sequence number.
-    mutating func drop(before sequence: Int64) {
+    package mutating func drop(before sequence: Int64) {
         let dropped = Int(min(max(0, sequence - firstSequenceNumber), Int64(count)))
         firstSequenceNumber += Int64(dropped)
         count -= dropped

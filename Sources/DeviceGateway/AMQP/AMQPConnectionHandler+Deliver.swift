@@ -29,10 +29,15 @@ extension AMQPConnectionHandler {
             message.applicationProperties = [AMQPMember(.string("IoThub-methodname"), .string(name))]
             message.body = .data(payload)
             enqueue(AMQPLinkState.Outgoing(payload: message.encoded()), on: link)
-        case .cloudToDevice(let token, let event):
-            deliver(event, token, on: link(.cloudToDevice, of: device), input: nil, device, session)
+        case .cloudToDevice(let token, let message):
+            deliver(token, lock: AMQPUUID(message.lockToken), on: link(.cloudToDevice, of: device), session) {
+                AMQPMessage(message, for: device.key)
+            }
         case .input(let token, let name, let event):
-            deliver(event, token, on: link(.inputs, of: device), input: name, device, session)
+            let lock = AMQPUUID(high: device.lockSeed, low: token.value)
+            deliver(token, lock: lock, on: link(.inputs, of: device), session) {
+                AMQPMessage(event, lock: lock, input: name)
+            }
         }
     }
 
@@ -41,19 +46,18 @@ extension AMQPConnectionHandler {
     }
 
     private func deliver(
-        _ event: DeviceEvent, _ token: DeliveryToken, on link: AMQPLinkState?, input: String?, _ device: AMQPDevice,
-        _ session: AMQPDeviceSession
+        _ token: DeliveryToken, lock: AMQPUUID, on link: AMQPLinkState?, _ session: AMQPDeviceSession,
+        make: () -> AMQPMessage
     ) {
         guard let link else {
             // Nobody listens any more.
             head.backend.settled(token, .abandoned, by: session)
             return
         }
-        let lock = AMQPUUID(high: device.lockSeed, low: token.value)
-        let message = AMQPMessage(event, lock: lock, for: device.key, input: input)
+        // Some clients make a GUID of the tag, so it has sixteen bytes.
         enqueue(
             AMQPLinkState.Outgoing(
-                payload: message.encoded(), tag: ByteBuffer(bytes: lock.bytes),
+                payload: make().encoded(), tag: ByteBuffer(bytes: lock.bytes),
                 token: link.isSettled ? nil : token.value), on: link)
         if link.isSettled { head.backend.settled(token, .completed, by: session) }
     }

@@ -94,26 +94,29 @@ extension AMQPMessage {
         messageAnnotations.append(AMQPMember(.symbol(name), value))
     }
 
-    /// A message that is handed to a device or module and has to be settled.
-    ///
-    /// - Parameters:
-    ///   - lock: names the delivery.
-    ///   - input: of a module, for a message of the edge hub's routes.
-    init(_ event: DeviceEvent, lock: AMQPUUID, for recipient: IdentityKey, input: String?) {
+    /// A message of the cloud for a device or module.
+    init(_ message: CloudToDeviceMessage, for recipient: IdentityKey) {
+        let properties = MessageProperties(bag: message.event.propertyBag)
+        self.init(properties, body: message.event.body)
+        annotate("x-opt-lock-token", .uuid(AMQPUUID(message.lockToken)))
+        annotate("x-opt-sequence-number", .ulong(UInt64(clamping: message.sequenceNumber)))
+        annotate("iothub-enqueuedtime", .timestamp(message.enqueuedTime.milliseconds))
+        annotate("iothub-deliverycount", .ubyte(UInt8(clamping: message.deliveryCount)))
+        let module = recipient.moduleID.map { "/modules/\(PercentCoding.encoded($0))" } ?? ""
+        self.properties.to =
+            properties.system[.to]
+            ?? "/devices/\(PercentCoding.encoded(recipient.deviceID))\(module)/messages/devicebound"
+        self.properties.absoluteExpiryTime = message.expiry.milliseconds
+    }
+
+    /// A message of the edge hub's routes for the input of a module.
+    init(_ event: DeviceEvent, lock: AMQPUUID, input: String) {
         let properties = MessageProperties(bag: event.propertyBag)
         self.init(properties, body: event.body)
         annotate("x-opt-lock-token", .uuid(lock))
-        if let input {
-            annotate("x-opt-input-name", .string(input))
-            annotate("iothub-connection-device-id", .optional(properties.system[.connectionDeviceID]))
-            annotate("iothub-connection-module-id", .optional(properties.system[.connectionModuleID]))
-        } else {
-            annotate("x-opt-sequence-number", .ulong(lock.low))
-            let module = recipient.moduleID.map { "/modules/\(PercentCoding.encoded($0))" } ?? ""
-            self.properties.to =
-                properties.system[.to]
-                ?? "/devices/\(PercentCoding.encoded(recipient.deviceID))\(module)/messages/devicebound"
-        }
+        annotate("x-opt-input-name", .string(input))
+        annotate("iothub-connection-device-id", .optional(properties.system[.connectionDeviceID]))
+        annotate("iothub-connection-module-id", .optional(properties.system[.connectionModuleID]))
     }
 
     /// A message of the hub's log (service-api-observed.md, section 5.5).
@@ -140,6 +143,15 @@ extension AMQPMessage {
         var buffer = ByteBuffer()
         write(to: &buffer)
         return buffer
+    }
+}
+
+extension AMQPUUID {
+    init(_ id: UUID) {
+        let bytes = withUnsafeBytes(of: id.uuid) { Array($0) }
+        self.init(
+            high: bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) },
+            low: bytes.dropFirst(8).reduce(0) { $0 << 8 | UInt64($1) })
     }
 }
 

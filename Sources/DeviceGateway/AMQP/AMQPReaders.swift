@@ -1,4 +1,5 @@
 import AMQPCodec
+import FoundationEssentials
 import HubProtocol
 import Logging
 import Model
@@ -21,6 +22,8 @@ final class AMQPEventReader {
 final class AMQPFeedbackReader {
     var task: Task<Void, Never>?
     private let services: any ServiceBackend
+    /// The locks of what was sent, by the token that the connection gives back.
+    private var locks: [UInt64: UUID] = [:]
 
     init(_ services: any ServiceBackend) { self.services = services }
 
@@ -29,10 +32,18 @@ final class AMQPFeedbackReader {
         task = nil
     }
 
+    /// A token for the connection.
+    func hold(_ feedback: FeedbackMessage) -> UInt64 {
+        let token = UInt64(bitPattern: feedback.sequenceNumber)
+        locks[token] = feedback.lockToken
+        return token
+    }
+
     func settle(_ token: UInt64, _ outcome: DeliveryOutcome, _ handler: AMQPConnectionHandler) {
+        guard let lock = locks.removeValue(forKey: token) else { return }
         let services = services
         handler.ask { () async throws(HubError) in
-            await services.settleFeedback(FeedbackBatch.ID(token), outcome)
+            await services.settleFeedback(lock, outcome)
         } then: { _, _ in
         }
     }
@@ -93,36 +104,36 @@ extension AMQPConnectionHandler {
         let eventLoop = context.eventLoop
         let back = NIOLoopBound((handler: self, reader: reader, link: link), eventLoop: eventLoop)
         reader.task = Task {
-            guard let batch = await services.nextFeedback() else { return }
-            let message = AMQPMessage(batch).encoded()
+            guard let feedback = await services.nextFeedback() else { return }
+            let message = AMQPMessage(feedback).encoded()
             let isSent = try? await eventLoop.submit {
                 let (handler, reader, link) = back.value
                 guard !handler.hasEnded, handler.links[link.name] === link else { return false }
                 reader.task = nil
                 handler.enqueue(
                     AMQPLinkState.Outgoing(
-                        payload: message, tag: ByteBuffer(bytes: AMQPUUID(high: 0, low: batch.id.value).bytes),
-                        token: batch.id.value), on: link)
+                        payload: message, tag: ByteBuffer(bytes: AMQPUUID(feedback.lockToken).bytes),
+                        token: reader.hold(feedback)), on: link)
                 handler.finishTurn()
                 return true
             }.get()
-            if isSent != true { await services.settleFeedback(batch.id, .abandoned) }
+            if isSent != true { await services.settleFeedback(feedback.lockToken, .abandoned) }
         }
     }
 }
 
 extension AMQPMessage {
-    init(_ batch: FeedbackBatch) {
+    init(_ feedback: FeedbackMessage) {
         self.init()
-        annotate("x-opt-lock-token", .uuid(AMQPUUID(high: 0, low: batch.id.value)))
-        annotate("x-opt-sequence-number", .ulong(batch.id.value))
-        annotate("x-opt-enqueued-time", .timestamp(batch.enqueuedTime))
-        annotate("iothub-enqueuedtime", .timestamp(batch.enqueuedTime))
-        annotate("iothub-deliverycount", .ubyte(UInt8(clamping: batch.deliveryCount)))
-        properties.userID = ByteBuffer(string: batch.userID)
+        annotate("x-opt-lock-token", .uuid(AMQPUUID(feedback.lockToken)))
+        annotate("x-opt-sequence-number", .ulong(UInt64(clamping: feedback.sequenceNumber)))
+        annotate("iothub-enqueuedtime", .timestamp(feedback.enqueuedTime.milliseconds))
+        annotate("iothub-deliverycount", .ubyte(UInt8(clamping: feedback.deliveryCount)))
+        properties.userID = ByteBuffer(string: feedback.userID)
         properties.to = "/messages/servicebound/feedback"
         properties.contentType = "application/vnd.microsoft.iothub.feedback.json"
         properties.contentEncoding = "utf-8"
-        body = .data(batch.body)
+        properties.absoluteExpiryTime = feedback.expiry.milliseconds
+        body = .data(feedback.body)
     }
 }
