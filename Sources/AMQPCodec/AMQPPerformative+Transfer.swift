@@ -10,8 +10,9 @@ extension AMQPPerformative.Transfer {
     /// the buffer as it was, for the general decoder.
     init?(takingFrom buffer: inout ByteBuffer) {
         var rest = buffer
-        guard rest.readMultipleIntegers(as: (UInt8, UInt8, UInt8).self).map({ [$0.0, $0.1, $0.2] == Self.descriptor })
-            == true
+        guard
+            rest.readMultipleIntegers(as: (UInt8, UInt8, UInt8).self).map({ [$0.0, $0.1, $0.2] == Self.descriptor })
+                == true
         else { return nil }
         let count: Int
         let size: Int

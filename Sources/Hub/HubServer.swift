@@ -105,7 +105,8 @@ package final class HubServer: Sendable {
             listeners.append(
                 try await HTTPServer.start(
                     on: .tcp(host: options.bind, port: options.httpsPort), certificate: certificate, responder: router,
-                    webSockets: [mqtt.webSocketEndpoint(), amqp.webSocketEndpoint()], limits: HTTPLimits(body: 8 << 20), logger: logger))
+                    webSockets: [mqtt.webSocketEndpoint(), amqp.webSocketEndpoint()], limits: HTTPLimits(body: 8 << 20),
+                    logger: logger))
             listeners.append(
                 try await Listener.start(
                     on: .tcp(host: options.bind, port: options.mqttPort), certificate: certificate,

@@ -32,14 +32,14 @@ final class HubServices: ServiceBackend {
     func check(_ token: String) async throws(HubError) -> Int64 {
         let now = registry.now()
         let token = try ServiceCaller.token(token, now: now)
-        _ = try ServiceCaller.policy(of: token, in: registry)
+        _ = try ServiceCaller.policy(of: token, in: registry, takesText: true)
         // A clock that is ahead must not end the connection that was just allowed.
         return token.expiry > now.seconds ? token.expiry : token.expiry + ServiceCaller.skew
     }
 
     func authorize(_ token: String, for use: ServiceUse) async throws(HubError) {
         let token = try ServiceCaller.token(token, now: registry.now())
-        let policy = try ServiceCaller.policy(of: token, in: registry)
+        let policy = try ServiceCaller.policy(of: token, in: registry, takesText: true)
         try ServiceCaller.policy(policy).require(.serviceConnect)
         guard hostNames.contains(where: { covers(token, use, at: $0) }) else {
             throw ServiceCaller.unauthorized("The token's resource is not this hub, or not this part of it.")

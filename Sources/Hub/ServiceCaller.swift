@@ -54,10 +54,18 @@ extension ServiceCaller {
     }
 
     /// The policy whose key signed the token.
-    static func policy(of token: SASToken, in registry: HubRegistry) throws(HubError) -> AccessPolicy {
+    ///
+    /// - Parameter takesText: whether the key may have been used as the text that it is, undecoded, as clients of Event
+    ///   Hubs do.
+    static func policy(
+        of token: SASToken, in registry: HubRegistry, takesText: Bool = false
+    ) throws(HubError) -> AccessPolicy {
         guard let name = token.policy else { throw unauthorized("The token names no policy.") }
-        guard let policy = registry.policies[name],
-            isSigned(token, by: [policy.primaryKey, policy.secondaryKey])
+        guard let policy = registry.policies[name] else {
+            throw unauthorized("There is no policy '\(name)' with that key.")
+        }
+        let keys = [policy.primaryKey, policy.secondaryKey]
+        guard isSigned(token, by: keys) || takesText && keys.contains(where: { token.isSigned(with: Array($0.utf8)) })
         else { throw unauthorized("There is no policy '\(name)' with that key.") }
         return policy
     }

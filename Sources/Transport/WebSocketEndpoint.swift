@@ -4,7 +4,7 @@ import NIOWebSocket
 
 /// A protocol that is spoken inside a WebSocket, told by path and sub-protocol.
 package struct WebSocketEndpoint: Sendable {
-    /// Where it is offered, compared without case; nil for every path.
+    /// Where it is offered, compared without case and without a slash at the end; nil for every path.
     package let paths: [String]?
     /// Compared without case, and echoed as the client wrote it: `mqtt`, `AMQPWSB10`.
     package let subprotocol: String
@@ -19,7 +19,8 @@ package struct WebSocketEndpoint: Sendable {
 
     func offers(_ path: String) -> Bool {
         guard let paths else { return true }
-        let path = path.lowercased()
+        // One client of AMQP ends the path with a slash.
+        let path = (path.count > 1 && path.hasSuffix("/") ? path.dropLast() : path[...]).lowercased()
         return paths.contains { $0.lowercased() == path }
     }
 }

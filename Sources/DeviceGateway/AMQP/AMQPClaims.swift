@@ -26,6 +26,11 @@ struct AMQPClaims {
         return own.compactMap { $0?.text } + hubTokens
     }
 
+    /// Whether another identity, or a service, has shown a token too.
+    func holdsOthers(than identity: IdentityKey) -> Bool {
+        !hub.isEmpty || devices.count > (devices[identity] == nil ? 0 : 1)
+    }
+
     /// What may prove a service.
     var hubTokens: [String] { hub.values.sorted { $0.expiry > $1.expiry }.map(\.text) }
 

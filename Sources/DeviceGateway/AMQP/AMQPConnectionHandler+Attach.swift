@@ -234,16 +234,6 @@ extension AMQPConnectionHandler {
         }
         for (link, attach, _) in device.proposed { connection.refuse(link, attach, error) }
         end(device)
-        if devices.isEmpty, !links.values.contains(where: \.isOfService) { close(error) } else { finishTurn() }
-    }
-}
-
-extension AMQPLinkState {
-    /// Whether a service uses it.
-    var isOfService: Bool {
-        switch role {
-        case .managementRequests, .managementAnswers, .events, .toDevices, .feedback: true
-        default: false
-        }
+        if devices.isEmpty, !claims.holdsOthers(than: device.key) { close(error) } else { finishTurn() }
     }
 }

@@ -92,7 +92,8 @@ extension AMQPConnectionHandler {
         else { return answer(request, 400, "The operation is not put-token.") }
         let type = message.applicationProperty("type")?.text?.lowercased() ?? ""
         guard type.hasSuffix(":sastoken") else {
-            return answer(request, 400, "The token is of the type '\(type.prefix(100))'; a shared access signature is wanted.")
+            return answer(
+                request, 400, "The token is of the type '\(type.prefix(100))'; a shared access signature is wanted.")
         }
         guard case .value(let value) = message.body, let text = value.text else {
             return answer(request, 400, "The body holds no token.")

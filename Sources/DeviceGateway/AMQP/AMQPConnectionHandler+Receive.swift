@@ -59,7 +59,8 @@ extension AMQPConnectionHandler {
                 size = taken.reduce(0) { $0 + $1.body.readableBytes + MessageProperties(bag: $1.propertyBag).size }
             }
             guard size <= DeviceEvent.maximumSize else {
-                throw HubError(.messageTooLarge, "The message has \(size) bytes; \(DeviceEvent.maximumSize) are allowed.")
+                throw HubError(
+                    .messageTooLarge, "The message has \(size) bytes; \(DeviceEvent.maximumSize) are allowed.")
             }
         } catch {
             reject(delivery, of: link, AMQPError(error))
