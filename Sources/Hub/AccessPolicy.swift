@@ -1,5 +1,6 @@
 import HubStore
 package import SQLite
+import Synchronization
 
 /// What a service may do (hub.md, section 9.1).
 package struct AccessRights: OptionSet, Sendable, Hashable {
@@ -10,6 +11,16 @@ package struct AccessRights: OptionSet, Sendable, Hashable {
     package static let registryWrite = AccessRights(rawValue: 2)
     package static let serviceConnect = AccessRights(rawValue: 4)
     package static let deviceConnect = AccessRights(rawValue: 8)
+}
+
+/// The policies as they are now.
+final class PolicyTable: Sendable {
+    private let policies: Mutex<[String: AccessPolicy]>
+
+    init(_ policies: [String: AccessPolicy]) { self.policies = Mutex(policies) }
+
+    var all: [String: AccessPolicy] { policies.withLock { $0 } }
+    func set(_ new: [String: AccessPolicy]) { policies.withLock { $0 = new } }
 }
 
 /// A named pair of keys with rights.
@@ -26,6 +37,9 @@ package struct AccessPolicy: Sendable, Hashable {
         self.primaryKey = primaryKey
         self.secondaryKey = secondaryKey
     }
+
+    /// The one that keeps all rights.
+    static let owner = "iothubowner"
 
     /// Those that every hub begins with.
     package static let defaults: [(name: String, rights: AccessRights)] = [

@@ -218,6 +218,12 @@ package final class HubBackend: DeviceBackend, MessageMailbox, MethodInvoker, Hu
         tellConnection("deviceDisconnected", of: session.identity, number: change)
     }
 
+    package func ended(_ ground: AccessGround) {
+        for key in presence.keys(where: { HubCredentials.stands($0, by: ground) }) {
+            ended(key, because: .credentialsChanged)
+        }
+    }
+
     /// Tells that a connection began or ended, if somebody asks (hub.md, section 10.3).
     private func tellConnection(_ operation: String, of identity: AuthenticatedIdentity, number: Int64) {
         let demand = registry.eventDemand

@@ -110,26 +110,18 @@ final class HubCredentials: Sendable {
 
     private func authenticate(_ key: IdentityKey, chain: [[UInt8]]) async throws(HubError) -> AuthenticatedIdentity {
         let identity = try await identity(key)
-        guard identity.authentication.kind == .selfSigned, let leaf = chain.first,
-            let facts = CertificateFacts(der: leaf)
-        else { throw Self.refused("'\(key)' is not registered for certificates.") }
-        let shown = [facts.sha1Thumbprint, facts.sha256Thumbprint]
-        let isKnown = identity.authentication.thumbprints.all.contains { registered in
-            shown.contains { Self.isSame($0, registered.lowercased()) }
-        }
-        guard isKnown else { throw Self.refused("The certificate of '\(key)' has another thumbprint.") }
-        let end = Int64(facts.notValidAfter.timeIntervalSince1970)
-        guard end > registry.now().seconds else { throw Self.refused("The certificate of '\(key)' has expired.") }
+        let end = try await registry.trust.check(chain, for: identity, now: registry.now().seconds)
         return AuthenticatedIdentity(
             key: key, generationID: identity.generationID,
             method: Self.method(key.isModule ? "module" : "device", "x509", "external"), expiry: end)
     }
 
-    /// Takes the same time wherever the difference is.
-    private static func isSame(_ left: String, _ right: String) -> Bool {
-        let (left, right) = (Array(left.utf8), Array(right.utf8))
-        guard left.count == right.count else { return false }
-        return zip(left, right).reduce(0) { $0 | ($1.0 ^ $1.1) } == 0
+    /// Whether a connection stands by a token of a policy, or by a certificate of an authority.
+    static func stands(_ identity: AuthenticatedIdentity, by ground: AccessGround) -> Bool {
+        switch ground {
+        case .policy: identity.method.hasPrefix("{\"scope\":\"hub\"")
+        case .authorities: identity.method.contains("\"type\":\"x509\"")
+        }
     }
 
     /// Of messages that the hub itself makes.

@@ -15,8 +15,23 @@ package protocol HubListener: AnyObject, Sendable {
     /// Comes once for each module too when it comes for a device.
     func ended(_ identity: IdentityKey, because reason: IdentityEnd)
 
+    /// Connections that may stand on this have to end; their clients prove themselves again.
+    func ended(_ ground: AccessGround)
+
     /// A message waits for the device or module.
     func messageArrived(for identity: IdentityKey, expiry: Timestamp)
+}
+
+/// What a connection may stand on besides the identity's own keys and thumbprints.
+package enum AccessGround: Sendable, Hashable {
+    /// A policy that was changed or removed.
+    case policy(String)
+    /// The authorities of certificates, one of which is gone.
+    case authorities
+}
+
+extension HubListener {
+    package func ended(_ ground: AccessGround) {}
 }
 
 package enum IdentityEnd: Sendable, Hashable {

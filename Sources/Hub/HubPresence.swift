@@ -96,6 +96,11 @@ final class HubPresence: Sendable {
         }
     }
 
+    /// The identities whose connections were authenticated like that.
+    func keys(where condition: (AuthenticatedIdentity) -> Bool) -> [IdentityKey] {
+        state.withLock { $0.live.values.map(\.session.identity) }.filter(condition).map(\.key)
+    }
+
     func closeAll() -> [any DeviceSession] {
         state.withLock { state in
             state.isClosed = true

@@ -11,8 +11,10 @@ import Synchronization
 package final class HubRegistry: Sendable {
     package let database: HubDatabase
     package let activity: ActivityLog
-    /// By name; fixed while the hub runs.
-    package let policies: [String: AccessPolicy]
+    /// By name.
+    package var policies: [String: AccessPolicy] { policyTable.all }
+    let policyTable: PolicyTable
+    let trust: CertificateTrust
     let now: @Sendable () -> Timestamp
     let makeKey: @Sendable () -> String
     let log: Logger
@@ -37,7 +39,8 @@ package final class HubRegistry: Sendable {
         relay = ListenerRelay()
         activity = ActivityLog(database: database, log: log)
         try await database.write { try AccessPolicy.makeDefaults(in: $0, makeKey: makeKey) }
-        policies = try await database.read { try AccessPolicy.all(in: $0) }
+        trust = CertificateTrust(database: database)
+        policyTable = PolicyTable(try await database.read { try AccessPolicy.all(in: $0) })
         deployments = DeploymentEvaluator(relay: relay, activity: activity, makeKey: makeKey)
         worker = EvaluationWorker(database: database, evaluator: deployments, now: now, log: log)
         self.messageLimits = messageLimits

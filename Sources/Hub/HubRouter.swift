@@ -10,6 +10,7 @@ struct HubRouter: HTTPResponder {
     let devices: DeviceHTTPHead
     let events: EventResponder
     let routing: RoutingResponder
+    let security: SecurityResponder
     let metrics: MetricsRegistry
     let changes: HubChanges
     let pages: (@Sendable (HTTPRequest) async -> HTTPResponse?)?
@@ -31,6 +32,7 @@ struct HubRouter: HTTPResponder {
         if let response = await devices.respond(to: request) { return response }
         if let response = await events.answer(request) { return response }
         if let response = await routing.answer(request) { return response }
+        if let response = await security.answer(request) { return response }
         if let response = await service.answer(request) {
             let changesSomething = request.method != .GET && request.path.last?.lowercased() != "query"
             if changesSomething, (200..<300).contains(response.status.code) { changes.tell() }

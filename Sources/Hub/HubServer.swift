@@ -85,13 +85,16 @@ package final class HubServer: Sendable {
         let service = ServiceResponder(registry: registry, methods: backend, hostNames: hostNames)
         let devices = DeviceHTTPHead(backend: backend, mailbox: backend)
         let feed = EventResponder(registry: registry, events: events, hostNames: hostNames)
+        let security = SecurityResponder(registry: registry, hostNames: hostNames)
         let routes = RoutingResponder(registry: registry, router: routing, hostNames: hostNames)
         var router = HubRouter(
-            service: service, devices: devices, events: feed, routing: routes, metrics: metrics, changes: changes,
+            service: service, devices: devices, events: feed, routing: routes, security: security, metrics: metrics,
+            changes: changes,
             pages: nil)
         if let pages {
             router = HubRouter(
-                service: service, devices: devices, events: feed, routing: routes, metrics: metrics, changes: changes,
+                service: service, devices: devices, events: feed, routing: routes, security: security, metrics: metrics,
+                changes: changes,
                 pages: pages(names.hostName, router, changes))
         }
         let mqtt = MQTTHead(backend: backend, logger: logger)

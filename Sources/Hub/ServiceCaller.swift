@@ -20,6 +20,7 @@ extension ServiceCaller {
         for request: HTTPRequest, in registry: HubRegistry, hostNames: [String]
     ) async throws(HubError) -> ServiceCaller {
         guard let text = request.headers.first(name: "Authorization") else {
+            if !request.peer.certificates.isEmpty { return try await byCertificate(request, in: registry) }
             throw unauthorized("The request has no Authorization header.")
         }
         let token = try token(text, now: registry.now())
@@ -51,6 +52,24 @@ extension ServiceCaller {
         }
         guard !token.isExpired(now: now.seconds, skew: skew) else { throw unauthorized("The token has expired.") }
         return token
+    }
+
+    /// A device that shows a certificate in place of a token may act on what is its own.
+    private static func byCertificate(
+        _ request: HTTPRequest, in registry: HubRegistry
+    ) async throws(HubError) -> ServiceCaller {
+        guard request.path.count > 1, ["devices", "twins"].contains(request.path[0].lowercased()) else {
+            throw unauthorized("The request has no Authorization header.")
+        }
+        let key = IdentityKey(device: request.path[1])
+        let found = try await registry.read { try $0.identity(key) }
+        guard let found, found.isEnabled else { throw unauthorized("There is no '\(key)' with that certificate.") }
+        do {
+            _ = try await registry.trust.check(request.peer.certificates, for: found, now: registry.now().seconds)
+        } catch {
+            throw unauthorized(error.message)
+        }
+        return .identity(key)
     }
 
     /// The policy whose key signed the token.

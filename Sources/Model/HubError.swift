@@ -54,6 +54,7 @@ extension HubErrorCode {
     package static let invalidMessageExpiryTime = HubErrorCode(403009, "InvalidMessageExpiryTime")
     package static let deviceDisabled = HubErrorCode(403012, "DeviceDisabled")
     package static let deviceMaximumInflightMethodExceeded = HubErrorCode(403800, "DeviceMaximumInflightMethodExceeded")
+    package static let genericNotFound = HubErrorCode(404000, "GenericNotFound")
     package static let deviceNotFound = HubErrorCode(404001, "DeviceNotFound")
     package static let jobNotFound = HubErrorCode(404002, "JobNotFound")
     package static let amqpAddressNotFound = HubErrorCode(404006, "AmqpAddressNotFound")

@@ -17,7 +17,10 @@ struct HubCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "hub", abstract: "Run a hub, and get at its key and certificate.",
         discussion: "Example: hedgerow hub run --data /var/lib/hedgerow --hostname hub.example.org",
-        subcommands: [HubRunCommand.self, HubConnectionStringCommand.self, HubAuthorityCommand.self])
+        subcommands: [
+            HubRunCommand.self, HubConnectionStringCommand.self, HubAuthorityCommand.self,
+            HubPolicyCommand.self,
+        ])
 }
 
 /// The folder that a hub keeps everything in.
@@ -95,17 +98,5 @@ struct HubConnectionStringCommand: AsyncParsableCommand {
 
     func run() async throws {
         Terminal.result(try HubFolder(location.data).connectionString(policy: policy))
-    }
-}
-
-struct HubAuthorityCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "ca", abstract: "Print the certificate of the hub's authority, in PEM.",
-        discussion: "Example: hedgerow hub ca --data /var/lib/hedgerow > hub-ca.pem")
-
-    @OptionGroup var location: HubDataOption
-
-    func run() async throws {
-        Terminal.output(Array(try HubFolder(location.data).authorityPEM().utf8))
     }
 }
