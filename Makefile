@@ -4,7 +4,7 @@ ARGS ?=
 SWIFT ?= swift
 PROGRAM := .build/release/hedgerow
 
-.PHONY: help setup build demo down test format lint clean
+.PHONY: help setup build demo down test torture format lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,10 @@ test: ## every test: unit, contract and end to end; FILTER=Name runs some of the
 	@scripts/setup --for-tests
 	$(SWIFT) build --build-tests
 	@scripts/with-engine $(SWIFT) test --skip-build $(if $(FILTER),--filter $(FILTER))
+
+torture: ## kill a hub under load again and again: make torture KILLS=300
+	$(SWIFT) build --build-tests
+	HEDGEROW_KILLS=$(or $(KILLS),300) $(SWIFT) test --skip-build --filter DurabilityTests
 
 format: ## rewrite the sources in the house style
 	$(SWIFT) format -i -r Sources Tests Package.swift

@@ -160,7 +160,7 @@ let programs: [Target] = [
         name: "EndToEndTests",
         dependencies: [
             "JSONDocument", "Model", "HubProtocol", "ServiceClient", "DeviceClient", "DockerEngine", "SingleMachine",
-            subprocess, system,
+            subprocess, system, logging, nioCore, nioHTTP1, asyncHTTPClient,
         ],
         exclude: ["Vectors", "Python"], swiftSettings: strict),
 ]

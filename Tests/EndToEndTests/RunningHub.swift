@@ -53,4 +53,21 @@ final class RunningHub {
     func outcome(_ arguments: String...) async throws -> ProgramUnderTest.Outcome {
         try await ProgramUnderTest.run(arguments, environment: environment)
     }
+
+    /// A client of its REST interface, with all rights; to be shut down.
+    func service() throws -> ServiceClient {
+        let string = try ConnectionString(parsing: connectionString)
+        let key = string.sharedAccessKey
+        let policy = string.sharedAccessKeyName
+        return try ServiceClient(
+            ServiceEndpoint(
+                hostName: Self.hostName, port: ports["https"] ?? 0,
+                trustRootsPEM: String(contentsOfFile: rootFile, encoding: .utf8)),
+            authorization: {
+                try SASToken.sign(
+                    resource: Self.hostName, key: key, expiry: Int64(Date().timeIntervalSince1970) + 3600,
+                    policy: policy
+                ).text
+            })
+    }
 }
