@@ -87,30 +87,36 @@ struct BulkEntry: Sendable {
 }
 
 extension Registration {
-    func carryOut(_ entry: BulkEntry, in transaction: WriteTransaction) throws {
+    /// - Parameter byImport: from a file, which brings system modules with their keys.
+    func carryOut(_ entry: BulkEntry, byImport: Bool = false, in transaction: WriteTransaction) throws {
         let etag = EntityCondition(ifMatch: entry.body["eTag"]?.string ?? entry.body["etag"]?.string)
         let identityTag = etag == .none ? .any : etag
+        let twinTag = EntityCondition(ifMatch: entry.body["twinETag"]?.string)
         switch entry.mode.lowercased() {
-        case "create": try create(entry, in: transaction)
-        case "update": try update(entry, .any, in: transaction)
-        case "updateifmatchetag": try update(entry, identityTag, in: transaction)
+        case "create": try create(entry, byImport: byImport, in: transaction)
+        case "update": try update(entry, .any, twin: .none, byImport: byImport, in: transaction)
+        case "updateifmatchetag":
+            try update(entry, identityTag, twin: twinTag, byImport: byImport, in: transaction)
         case "createorupdate", "createorupdateifmatchetag":
+            let isAny = entry.mode.lowercased() == "createorupdate"
             if try transaction.database.identity(entry.key) == nil {
-                try create(entry, in: transaction)
+                try create(entry, byImport: byImport, in: transaction)
             } else {
-                try update(entry, entry.mode.lowercased() == "createorupdate" ? .any : identityTag, in: transaction)
+                try update(
+                    entry, isAny ? .any : identityTag, twin: isAny ? .none : twinTag, byImport: byImport,
+                    in: transaction)
             }
         case "delete": try delete(entry.key, condition: .any, byOwner: false, in: transaction)
         case "deleteifmatchetag":
             try delete(entry.key, condition: identityTag, byOwner: false, in: transaction)
         case "updatetwin": try updateTwin(entry, .none, in: transaction)
         case "updatetwinifmatchetag":
-            try updateTwin(entry, EntityCondition(ifMatch: entry.body["twinETag"]?.string), in: transaction)
+            try updateTwin(entry, twinTag, in: transaction)
         default: throw HubError(.argumentInvalid, "There is no importMode '\(entry.mode)'.")
         }
     }
 
-    private func create(_ entry: BulkEntry, in transaction: WriteTransaction) throws {
+    private func create(_ entry: BulkEntry, byImport: Bool, in transaction: WriteTransaction) throws {
         func section(_ value: JSONValue?) -> JSONObject {
             var section = value?.object ?? [:]
             section["$metadata"] = nil
@@ -121,13 +127,20 @@ extension Registration {
             tags: section(entry.body["tags"]), desired: section(entry.body["properties"]?["desired"]),
             reported: section(entry.body["properties"]?["reported"]), now: time)
         _ = try put(
-            IdentityRequest(entry.body, for: entry.key), condition: .none, byOwner: false, twin: twin, in: transaction)
+            IdentityRequest(entry.body, for: entry.key), condition: .none, byOwner: byImport, twin: twin,
+            in: transaction)
     }
 
+    /// Changes the identity, and what the entry says of its twin.
     private func update(
-        _ entry: BulkEntry, _ condition: EntityCondition, in transaction: WriteTransaction
+        _ entry: BulkEntry, _ condition: EntityCondition, twin: EntityCondition, byImport: Bool,
+        in transaction: WriteTransaction
     ) throws {
-        _ = try put(IdentityRequest(entry.body, for: entry.key), condition: condition, byOwner: false, in: transaction)
+        _ = try put(
+            IdentityRequest(entry.body, for: entry.key), condition: condition, byOwner: byImport, in: transaction)
+        if entry.body["tags"] != nil || entry.body["properties"]?["desired"] != nil {
+            try updateTwin(entry, twin, in: transaction)
+        }
     }
 
     private func updateTwin(

@@ -210,13 +210,14 @@ final class DeploymentEvaluator: Sendable {
             case .module: .modules
             }
         let selection = TwinSelection(condition.equalities, modules: scope == .module) ?? all
-        let records = try database.records(
-            selection, after: IdentityKey(parsing: pending.cursor), limit: limit)
+        let found = try database.page(
+            of: selection, where: TwinFilter(condition.predicate), after: IdentityKey(parsing: pending.cursor),
+            limit: limit)
         var last = ""
-        for record in records where condition.selects(TwinRow(record)) && record.identity.key.deviceID != last {
+        for record in found.records where condition.selects(TwinRow(record)) && record.identity.key.deviceID != last {
             last = record.identity.key.deviceID
             try evaluate(last, in: transaction, at: time)
         }
-        return records.count < limit ? nil : records.last?.identity.key.description
+        return found.next?.description
     }
 }

@@ -40,6 +40,8 @@ package struct HubFolder: Sendable {
     var events: String { path + "/events" }
     /// Below which file endpoints of routing lie.
     var endpoints: String { path + "/endpoints" }
+    /// The files of exports and imports.
+    var transfers: String { path + "/transfers" }
 
     /// Makes the folder, closes it to others, and keeps it for this process until the value goes.
     func take() throws -> HubFolderLock {

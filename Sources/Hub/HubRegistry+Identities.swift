@@ -144,9 +144,10 @@ struct Registration: Sendable {
         }
         guard existing == nil else { return }
         let count = try transaction.database.first(
-            "SELECT count(*) FROM identity WHERE device = ? AND module > ''", .text(key.deviceID)
+            "SELECT count(*) FROM identity WHERE device = ? AND module > '' AND substr(module, 1, 1) <> '$'",
+            .text(key.deviceID)
         ) { $0.int(0) }
-        guard (count ?? 0) < Self.moduleLimit + Identity.systemModules.count else {
+        guard (count ?? 0) < Self.moduleLimit else {
             throw HubError(.tooManyModulesOnDevice, "A device has at most \(Self.moduleLimit) modules.")
         }
     }

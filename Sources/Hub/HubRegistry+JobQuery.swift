@@ -14,16 +14,16 @@ extension HubRegistry {
         let (jobID, deviceID) = (constant("jobId"), constant("deviceId"))
         var place = start
         var rows: [JSONValue] = []
-        var seen = 0
+        var steps = 0
         func isFull() -> Bool { rows.count >= size || query.top.map { place.answered >= $0 } ?? false }
-        while !isFull(), seen < Self.searchLimit {
+        while !isFull(), steps < Self.searchLimit {
+            steps += 1
             let last = place.job.flatMap { job in place.key.map { (job, $0) } }
             let parts = try await read {
                 try $0.parts(ofJob: jobID, device: deviceID, after: last, limit: Self.readSize)
             }
             for part in parts {
                 (place.job, place.key) = (part.jobID, part.key)
-                seen += 1
                 let row = part.json
                 guard query.keeps(row) else { continue }
                 rows.append(row)

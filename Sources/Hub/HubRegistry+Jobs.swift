@@ -74,7 +74,7 @@ extension HubRegistry {
     ) async throws(HubError) -> JobPage {
         let kind = try Self.named(kind, JobRecord.Kind.allCases, "jobType")
         let status = try Self.named(status, JobRecord.Status.allCases, "jobStatus")
-        let size = min(max(pageSize ?? Self.queryPageSize, 1), Self.queryPageLimit)
+        let size = Self.pageSize(pageSize)
         let last = try continuation.map { text throws(HubError) in try QueryContinuation(text) }?.job ?? ""
         return try await read { database in
             let jobs = try database.jobs(after: last, kind: kind, status: status, limit: size + 1)
@@ -126,13 +126,14 @@ extension HubRegistry {
         let query = try JobRecord.query(job.request["queryCondition"]?.string ?? "")
         let (time, activity) = (now(), activity)
         let (keys, last, isLast) = try await read { database in
-            let records = try database.records(query.selection, after: job.cursor, limit: 500)
-            let keys = records.filter { record in
+            let found = try database.page(
+                of: query.selection, where: TwinFilter(query.predicate), after: job.cursor, limit: 500)
+            let keys = found.records.filter { record in
                 var record = record
                 activity.complete(&record.identity)
                 return query.keeps(TwinRow(record))
             }.map(\.identity.key)
-            return (keys, records.last?.identity.key, records.count < 500)
+            return (keys, found.next, found.next == nil)
         }
         return try await write { transaction in
             guard var job = try transaction.database.job(job.id), job.status == .running else { return nil }

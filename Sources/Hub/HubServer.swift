@@ -45,6 +45,7 @@ package final class HubServer: Sendable {
     package let routing: MessageRouter
     private let events: EventLog
     private let jobs: JobRunner
+    private let transfers: TransferRunner
     private let listeners: [Listener]
     private let lock: HubFolderLock
 
@@ -82,7 +83,8 @@ package final class HubServer: Sendable {
         let backend = try await HubBackend(
             registry: registry, events: events, router: routing, hostNames: hostNames, metrics: metrics, logger: logger)
         let changes = HubChanges()
-        let service = ServiceResponder(registry: registry, methods: backend, hostNames: hostNames)
+        let service = ServiceResponder(
+            registry: registry, methods: backend, hostNames: hostNames, transferFolder: folder.transfers)
         let devices = DeviceHTTPHead(backend: backend, mailbox: backend)
         let feed = EventResponder(registry: registry, events: events, hostNames: hostNames)
         let security = SecurityResponder(registry: registry, hostNames: hostNames)
@@ -127,15 +129,15 @@ package final class HubServer: Sendable {
             throw error
         }
         service.jobs.wake()
+        service.transfers.wake()
         return HubServer(
             hostName: names.hostName, registry: registry, backend: backend, routing: routing, events: events,
-            jobs: service.jobs, listeners: listeners, lock: lock)
+            jobs: service.jobs, transfers: service.transfers, listeners: listeners, lock: lock)
     }
 
     private init(
         hostName: String, registry: HubRegistry, backend: HubBackend, routing: MessageRouter, events: EventLog,
-        jobs: JobRunner,
-        listeners: [Listener], lock: HubFolderLock
+        jobs: JobRunner, transfers: TransferRunner, listeners: [Listener], lock: HubFolderLock
     ) {
         self.hostName = hostName
         self.registry = registry
@@ -143,6 +145,7 @@ package final class HubServer: Sendable {
         self.routing = routing
         self.events = events
         self.jobs = jobs
+        self.transfers = transfers
         self.listeners = listeners
         self.lock = lock
         httpsPort = listeners[0].port
@@ -178,6 +181,7 @@ package final class HubServer: Sendable {
     /// Ends the connections, writes what waits, and closes the store; takes a few seconds at most.
     package func shutDown() async {
         await jobs.shutDown()
+        await transfers.shutDown()
         await backend.shutDown()
         await routing.shutDown()
         // The log first, so that answers that follow it end by themselves.

@@ -51,8 +51,8 @@ extension HubRegistry {
     static let queryPageLimit = 1000
     /// Rows that are read at a time, so that one query does not keep a connection from others.
     static let readSize = 500
-    /// Rows that one page looks at before it ends, perhaps short, with a token.
-    static let searchLimit = 100_000
+    /// Looks at the store that one page takes before it ends, perhaps short, with a token.
+    static let searchLimit = 250
 
     /// Answers one page of a query over twins; it sees everything that was written before.
     ///
@@ -62,25 +62,34 @@ extension HubRegistry {
     ) async throws(HubError) -> QueryPage {
         let query = try Self.parse(text)
         let start = try continuation.map { text throws(HubError) in try QueryContinuation(text) } ?? QueryContinuation()
-        let size = min(max(pageSize ?? Self.queryPageSize, 1), Self.queryPageLimit)
+        let size = Self.pageSize(pageSize)
         if query.source == .jobs { return try await jobParts(query, from: start, size: size) }
         if query.aggregates { return try await aggregate(query, from: start, size: size) }
+        let (selection, filter) = (query.selection, TwinFilter(query.predicate))
         var page = PageBuilder(query: query, size: size, start: start)
-        while !page.isFull, page.seen < Self.searchLimit {
+        while !page.isFull, page.steps < Self.searchLimit {
             let step = page
             let (next, isLast) = try await read { [activity] database in
                 var page = step
-                let records = try database.records(query.selection, after: page.place.key, limit: Self.readSize)
-                for record in records {
+                page.steps += 1
+                let found = try database.page(
+                    of: selection, where: filter, after: page.place.key, limit: Self.readSize)
+                for record in found.records {
                     page.add(record, activity: activity)
                     if page.isFull { return (page, false) }
                 }
-                return (page, records.count < Self.readSize)
+                page.place.key = found.next ?? page.place.key
+                return (page, found.next == nil)
             }
             page = next
             if isLast { return page.finished(continues: false) }
         }
         return page.finished(continues: true)
+    }
+
+    /// What is none, as -1, means that the client does not care.
+    static func pageSize(_ asked: Int?) -> Int {
+        asked.map { $0 > 0 ? min($0, queryPageLimit) : queryPageSize } ?? queryPageSize
     }
 
     static func parse(_ text: String) throws(HubError) -> Query {
@@ -94,9 +103,15 @@ extension HubRegistry {
     private func aggregate(
         _ query: Query, from start: QueryContinuation, size: Int
     ) async throws(HubError) -> QueryPage {
-        var aggregation = Aggregation(query)
-        try await eachRow(of: query) { row in aggregation.add(row) }
-        let rows = aggregation.rows.dropFirst(start.answered)
+        let all: [JSONValue]
+        if query.countsRowsOnly, let count = try await countInStore(query) {
+            all = query.rows(counting: count)
+        } else {
+            var aggregation = Aggregation(query)
+            try await eachRow(of: query) { row in aggregation.add(row) }
+            all = aggregation.rows
+        }
+        let rows = all.dropFirst(start.answered)
         var next = start
         next.answered += min(size, rows.count)
         return QueryPage(
@@ -106,32 +121,49 @@ extension HubRegistry {
 
     /// Calls `body` with every row that the query keeps.
     private func eachRow(of query: Query, _ body: (TwinRow) -> Void) async throws(HubError) {
+        let (selection, filter) = (query.selection, TwinFilter(query.predicate))
         var last: IdentityKey?
-        while true {
+        repeat {
             let after = last
-            let (kept, key) = try await read { [activity] database in
-                let records = try database.records(query.selection, after: after, limit: Self.readSize)
+            let (kept, next) = try await read { [activity] database in
+                let found = try database.page(of: selection, where: filter, after: after, limit: Self.readSize)
                 var kept: [IdentityRecord] = []
-                for var record in records {
+                for var record in found.records {
                     activity.complete(&record.identity)
                     if query.keeps(TwinRow(record)) { kept.append(record) }
                 }
-                return (kept, records.count == Self.readSize ? records.last?.identity.key : nil)
+                return (kept, found.next)
             }
             for record in kept { body(TwinRow(record)) }
-            guard let key else { return }
-            last = key
-        }
+            last = next
+        } while last != nil
+    }
+
+    /// How many rows the condition keeps; nil when the store alone cannot say.
+    private func countInStore(_ query: Query) async throws(HubError) -> Int? {
+        let (selection, filter) = (query.selection, TwinFilter(query.predicate))
+        guard filter.isExact else { return nil }
+        var count = 0
+        var last: IdentityKey?
+        repeat {
+            let after = last
+            let found = try await read { try $0.count(of: selection, where: filter, after: after) }
+            count += found.count
+            last = found.next
+        } while last != nil
+        return count
     }
 
     /// How many rows the query has.
     func count(_ query: Query) async throws(HubError) -> Int {
         guard query.source != .jobs else { return 0 }
+        if query.countsRowsOnly { return query.rows(counting: 0).count }
         if query.aggregates {
             var aggregation = Aggregation(query)
             try await eachRow(of: query) { aggregation.add($0) }
             return aggregation.rows.count
         }
+        if let count = try await countInStore(query) { return min(count, query.top ?? .max) }
         var count = 0
         try await eachRow(of: query) { _ in count += 1 }
         return min(count, query.top ?? .max)
@@ -143,7 +175,7 @@ private struct PageBuilder: Sendable {
     let query: Query
     let size: Int
     var place: QueryContinuation
-    var seen = 0
+    var steps = 0
     private var rows = 0
     private var body: [UInt8] = [UInt8(ascii: "[")]
 
@@ -160,7 +192,6 @@ private struct PageBuilder: Sendable {
         var record = record
         activity.complete(&record.identity)
         place.key = record.identity.key
-        seen += 1
         let row = TwinRow(record)
         guard query.keeps(row) else { return }
         if rows > 0 { body.append(UInt8(ascii: ",")) }
@@ -183,7 +214,13 @@ private struct PageBuilder: Sendable {
 extension Query {
     /// The narrowest set of rows that holds every row the query keeps.
     var selection: TwinSelection {
-        TwinSelection(equalities, modules: source == .modules) ?? (source == .modules ? .modules : .devices)
+        let isOfModules = source == .modules
+        if let narrow = TwinSelection(equalities, modules: isOfModules), narrow != .edgeDevices { return narrow }
+        for case .contains(let path, .string(let scope)) in predicate.conjuncts
+        where path.members == ["parentScopes"] && !isOfModules {
+            return .children(scope)
+        }
+        return TwinSelection(equalities, modules: isOfModules) ?? (isOfModules ? .modules : .devices)
     }
 }
 

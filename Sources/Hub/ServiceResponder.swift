@@ -1,3 +1,4 @@
+import FoundationEssentials
 import HubStore
 import JSONDocument
 import Logging
@@ -13,13 +14,23 @@ package struct ServiceResponder: HTTPResponder {
     let hostNames: [String]
     /// Runs from the first `wake`; whoever made the responder shuts it down.
     package let jobs: JobRunner
+    package let transfers: TransferRunner
+    let makeID: @Sendable () -> String
 
-    /// - Parameter hostNames: the names by which tokens may call this hub.
-    package init(registry: HubRegistry, methods: any MethodInvoker, hostNames: [String]) {
+    /// - Parameters:
+    ///   - hostNames: the names by which tokens may call this hub.
+    ///   - transferFolder: where exports and imports have their files; nil for none.
+    ///   - makeID: an id for an export or import.
+    package init(
+        registry: HubRegistry, methods: any MethodInvoker, hostNames: [String], transferFolder: String? = nil,
+        makeID: @escaping @Sendable () -> String = { UUID().uuidString.lowercased() }
+    ) {
         self.registry = registry
         self.methods = methods
         self.hostNames = hostNames
+        self.makeID = makeID
         jobs = JobRunner(registry: registry, methods: methods)
+        transfers = TransferRunner(registry: registry, folder: transferFolder.map { TransferFolder(path: $0) })
     }
 
     package func respond(to request: HTTPRequest) async -> HTTPResponse {
@@ -76,6 +87,7 @@ package struct ServiceResponder: HTTPResponder {
         case .feedback(let lockToken, let abandons):
             try await feedback(lockToken, abandons: abandons, request, caller)
         case .job, .cancelJob, .queryJobs: try await carryOutJobs(route, request, caller)
+        case .createTransfer, .transfers, .transfer: try await carryOutTransfers(route, request, caller)
         case .unsupported(let what):
             throw HubError(.invalidOperation, "This hub does not serve \(what).")
         }

@@ -27,6 +27,9 @@ enum ServiceRoute: Sendable, Hashable {
     case job(String)
     case cancelJob(String)
     case queryJobs
+    case createTransfer
+    case transfers
+    case transfer(String)
     case unsupported(String)
 
     private static let scopeCalls: Set<String> = [
@@ -60,7 +63,7 @@ enum ServiceRoute: Sendable, Hashable {
         case "statistics" where words == ["statistics", "service"]: return .serviceStatistics
         case "messages" where words.count >= 3 && words[1] == "servicebound" && words[2] == "feedback":
             return feedback(words, path)
-        case "jobs": return jobs(words, path, isGet: method == .GET)
+        case "jobs": return jobs(words, path, method)
         case "digitaltwins": return .unsupported("digital twins")
         default: return nil
         }
@@ -91,10 +94,14 @@ enum ServiceRoute: Sendable, Hashable {
         }
     }
 
-    private static func jobs(_ words: [String], _ path: [String], isGet: Bool) -> ServiceRoute? {
-        guard words.count > 1, words[1] == "v2" else { return .unsupported("import and export jobs") }
+    private static func jobs(_ words: [String], _ path: [String], _ method: HTTPMethod) -> ServiceRoute? {
+        guard words.count > 1 else { return .transfers }
+        guard words[1] == "v2" else {
+            guard words.count == 2 else { return nil }
+            return method == .POST && words[1] == "create" ? .createTransfer : .transfer(path[1])
+        }
         switch path.count {
-        case 3: return isGet && words[2] == "query" ? .queryJobs : .job(path[2])
+        case 3: return method == .GET && words[2] == "query" ? .queryJobs : .job(path[2])
         case 4 where words[3] == "cancel": return .cancelJob(path[2])
         default: return nil
         }

@@ -107,7 +107,7 @@ enum HubSchema {
             PRIMARY KEY (device, module)
         ) WITHOUT ROWID;
         """,
-        cloudToDevice, jobs, routing, trust, provisioning,
+        cloudToDevice, jobs, routing, trust, provisioning, transfers,
     ]
 }
 

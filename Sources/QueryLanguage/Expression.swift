@@ -79,8 +79,20 @@ enum Arithmetic: Sendable {
     }
 }
 
-enum Comparison: Sendable {
+/// How two values stand to each other.
+package enum Comparison: Sendable, Hashable {
     case equal, notEqual, less, lessOrEqual, greater, greaterOrEqual
+
+    /// The same relation, read from the right.
+    var mirrored: Comparison {
+        switch self {
+        case .equal, .notEqual: self
+        case .less: .greater
+        case .lessOrEqual: .greaterOrEqual
+        case .greater: .less
+        case .greaterOrEqual: .lessOrEqual
+        }
+    }
 
     init?(_ sign: Sign) {
         switch sign {

@@ -88,6 +88,9 @@ package struct TargetCondition: Sendable {
 
     package func selects(_ twin: some QueryRow) -> Bool { evaluate(twin).isTrue }
 
+    /// The condition for a store.
+    package var predicate: RowPredicate { expression?.predicate ?? .any([]) }
+
     /// Whether a change of the value at a path, or of anything within it, can change the result.
     package func depends(on path: QueryPath) -> Bool { dependencies.contains { $0.overlaps(path) } }
 

@@ -14,6 +14,7 @@ package final class SQLiteDatabase {
     }
 
     private let handle: OpaquePointer
+    private static let preparedLimit = 1000
     private var prepared: [String: SQLiteStatement] = [:]
 
     /// Opens the file, or makes it.
@@ -87,6 +88,12 @@ package final class SQLiteDatabase {
     package func first<Row>(
         _ sql: String, _ values: SQLiteValue..., make: (borrowing SQLiteRow) throws -> Row
     ) throws -> Row? {
+        try first(sql, values: values, make: make)
+    }
+
+    package func first<Row>(
+        _ sql: String, values: [SQLiteValue], make: (borrowing SQLiteRow) throws -> Row
+    ) throws -> Row? {
         let statement = try statement(sql)
         defer { statement.reset() }
         try statement.bind(values)
@@ -120,6 +127,8 @@ package final class SQLiteDatabase {
         let code = sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &compiled, nil)
         guard code == SQLITE_OK, let compiled else { throw error(code, sql) }
         let statement = SQLiteStatement(compiled, database: handle, sql: sql)
+        // Conditions that are compiled to SQL have many shapes; those in use live on.
+        if prepared.count >= Self.preparedLimit { prepared.removeAll() }
         prepared[sql] = statement
         return statement
     }

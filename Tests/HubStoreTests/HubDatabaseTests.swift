@@ -117,7 +117,8 @@ import Testing
             for (selection, keys) in expected {
                 let found = try await database.read { database in
                     var (keys, last): ([String], IdentityKey?) = ([], nil)
-                    while let next = try database.records(selection, after: last, limit: 1).first?.identity.key {
+                    while let next = try database.page(of: selection, after: last, limit: 1).records.first?.identity.key
+                    {
                         keys.append(next.description)
                         last = next
                     }

@@ -36,7 +36,9 @@ final class ServiceBench: Sendable {
                 }
                 return Data("0123456789abcdef-\(number)".utf8).base64EncodedString()
             }, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-        responder = ServiceResponder(registry: registry, methods: methods, hostNames: [Self.host])
+        responder = ServiceResponder(
+            registry: registry, methods: methods, hostNames: [Self.host],
+            transferFolder: self.folder.appending(path: "transfers").path)
         registry.tell(listener)
     }
 
@@ -54,6 +56,7 @@ final class ServiceBench: Sendable {
 
     func stop() async {
         await responder.jobs.shutDown()
+        await responder.transfers.shutDown()
         await registry.shutDown()
         registry.database.close()
     }
