@@ -71,16 +71,19 @@ package struct IdentityClaim: Sendable {
     /// `DeviceClientType` and further parameters, for the log and the device's page; percent-decoded.
     package var productInfo: String
     package var transport: DeviceTransport
+    /// The model of IoT Plug and Play that the device says it is of; nil when it says nothing.
+    package var modelID: String?
 
     package init(
         identity: IdentityKey, credential: Credential, hostName: String, productInfo: String = "",
-        transport: DeviceTransport
+        transport: DeviceTransport, modelID: String? = nil
     ) {
         self.identity = identity
         self.credential = credential
         self.hostName = hostName
         self.productInfo = productInfo
         self.transport = transport
+        self.modelID = modelID
     }
 }
 

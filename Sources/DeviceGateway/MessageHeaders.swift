@@ -16,7 +16,18 @@ package enum MessageHeaders {
     private static let applicationPrefix = "iothub-app-"
 
     package static func properties(of headers: HTTPHeaders) -> MessageProperties {
-        properties(of: headers.map { ($0.name, $0.value) })
+        var properties = properties(of: headers.map { ($0.name, $0.value) })
+        // Some clients write the two into the headers of HTTP itself, where an encoding that names characters means nothing
+        // else.
+        if properties.system[.contentEncoding] == nil, let encoding = headers.first(name: "content-encoding"),
+            ["utf-8", "utf-16", "utf-32"].contains(encoding.lowercased())
+        {
+            properties.system[.contentEncoding] = encoding
+            if properties.system[.contentType] == nil {
+                properties.system[.contentType] = headers.first(name: "content-type")
+            }
+        }
+        return properties
     }
 
     static func properties(of headers: some Sequence<(String, String)>) -> MessageProperties {

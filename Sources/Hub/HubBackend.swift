@@ -62,7 +62,11 @@ package final class HubBackend: DeviceBackend, MessageMailbox, MethodInvoker, Hu
     // MARK: Connections
 
     package func authenticate(_ claim: IdentityClaim) async throws(HubError) -> AuthenticatedIdentity {
-        try await credentials.authenticate(claim)
+        let identity = try await credentials.authenticate(claim)
+        if let model = claim.modelID, model.utf8.count <= 128 {
+            try await registry.setModelID(model, of: identity.key)
+        }
+        return identity
     }
 
     package func open(

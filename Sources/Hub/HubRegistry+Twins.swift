@@ -57,7 +57,7 @@ extension HubRegistry {
         }
     }
 
-    private func changeTwin(
+    func changeTwin(
         _ key: IdentityKey, at time: Timestamp, isReplacement: Bool = false,
         _ change: @escaping @Sendable (inout TwinDocument) throws(HubError) -> TwinChange
     ) async throws(HubError) -> IdentityRecord {

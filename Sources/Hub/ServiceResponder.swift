@@ -87,9 +87,10 @@ package struct ServiceResponder: HTTPResponder {
         case .feedback(let lockToken, let abandons):
             try await feedback(lockToken, abandons: abandons, request, caller)
         case .job, .cancelJob, .queryJobs: try await carryOutJobs(route, request, caller)
+        case .digitalTwin(let id): try await digitalTwin(id, request, caller)
+        case .command(let name, let component, let device):
+            try await command(name, of: component, on: device, request, caller)
         case .createTransfer, .transfers, .transfer: try await carryOutTransfers(route, request, caller)
-        case .unsupported(let what):
-            throw HubError(.invalidOperation, "This hub does not serve \(what).")
         }
     }
 

@@ -30,7 +30,8 @@ enum ServiceRoute: Sendable, Hashable {
     case createTransfer
     case transfers
     case transfer(String)
-    case unsupported(String)
+    case digitalTwin(String)
+    case command(String, component: String?, device: String)
 
     private static let scopeCalls: Set<String> = [
         "devicesandmodulesindevicescope", "deviceandmoduleindevicescope", "devicesandmodulesintargetdevicescope",
@@ -64,7 +65,7 @@ enum ServiceRoute: Sendable, Hashable {
         case "messages" where words.count >= 3 && words[1] == "servicebound" && words[2] == "feedback":
             return feedback(words, path)
         case "jobs": return jobs(words, path, method)
-        case "digitaltwins": return .unsupported("digital twins")
+        case "digitaltwins": return digitalTwins(words, path)
         default: return nil
         }
     }
@@ -91,6 +92,16 @@ enum ServiceRoute: Sendable, Hashable {
         case 5 where words[2] == "modules" && scopeCalls.contains(words[4]):
             return .scope(IdentityKey(device: path[1], module: path[3]), call: words[4])
         default: return nil
+        }
+    }
+
+    private static func digitalTwins(_ words: [String], _ path: [String]) -> ServiceRoute? {
+        switch path.count {
+        case 2: .digitalTwin(path[1])
+        case 4 where words[2] == "commands": .command(path[3], component: nil, device: path[1])
+        case 6 where words[2] == "components" && words[4] == "commands":
+            .command(path[5], component: path[3], device: path[1])
+        default: nil
         }
     }
 
@@ -131,7 +142,7 @@ enum ServiceRoute: Sendable, Hashable {
     var envelope: ErrorEnvelope {
         switch self {
         case .modules, .module, .scope: .numbered
-        case .method: .nested
+        case .method, .command: .nested
         default: .general
         }
     }

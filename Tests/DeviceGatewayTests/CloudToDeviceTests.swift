@@ -85,6 +85,16 @@ private final class OneMessage: MessageMailbox {
         #expect(none.status == .noContent)
     }
 
+    @Test func `An encoding of characters in HTTP's own header belongs to the message, another does not`() {
+        let headers: HTTPHeaders = ["Content-Type": "application/json", "Content-Encoding": "utf-8"]
+        #expect(
+            MessageHeaders.properties(of: headers).system
+                == [.contentType: "application/json", .contentEncoding: "utf-8"])
+        #expect(MessageHeaders.properties(of: ["content-type": "application/json"]).system.isEmpty)
+        #expect(
+            MessageHeaders.properties(of: ["content-type": "a/b", "content-encoding": "gzip"]).system.isEmpty)
+    }
+
     @Test func `Complete, reject and abandon are told apart, and a lost lock is 412`() async throws {
         let mailbox = OneMessage(.test(""))
         let head = DeviceHTTPHead(backend: MemoryBackend(), mailbox: mailbox)

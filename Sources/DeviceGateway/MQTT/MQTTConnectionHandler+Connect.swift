@@ -53,7 +53,7 @@ extension MQTTConnectionHandler {
         self.topics = topics
         let claim = IdentityClaim(
             identity: identity, credential: credential, hostName: userName.hostName, productInfo: userName.productInfo,
-            transport: transport)
+            transport: transport, modelID: userName.modelID)
         open(claim, persistent: !connect.cleanSession, context)
     }
 

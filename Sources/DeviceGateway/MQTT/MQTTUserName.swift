@@ -7,6 +7,8 @@ struct MQTTUserName: Equatable {
     var identity: IdentityKey
     /// Parameters other than the version, percent-decoded.
     var productInfo: String
+    /// `model-id`, percent-decoded.
+    var modelID: String?
 
     init?(parsing text: String) {
         let path: Substring
@@ -26,6 +28,11 @@ struct MQTTUserName: Equatable {
         else { return nil }
         hostName = String(path[..<slash])
         self.identity = identity
+        modelID =
+            query.split(separator: "&").lazy.compactMap { parameter in
+                ["model-id=", "digital-twin-model-id="].first { parameter.hasPrefix($0) }
+                    .map { PercentCoding.decoded(parameter.dropFirst($0.count)) }
+            }.first
         productInfo = query.split(separator: "&").filter { !$0.hasPrefix("api-version=") }
             .map { PercentCoding.decoded($0.hasPrefix("DeviceClientType=") ? $0.dropFirst(17) : $0) }
             .joined(separator: " ")

@@ -439,6 +439,43 @@ def twin_and_desired_properties():
 
 
 @hub_sdk
+def digital_twin():
+    digital_twins.update_digital_twin("d1", [{"op": "add", "path": "/target", "value": 21}])
+    found = digital_twins.get_digital_twin("d1")
+    assert found["$dtId"] == "d1" and found["$metadata"]["target"]["desiredValue"] == 21
+
+
+@hub_sdk
+def invoke_command_and_component_command():
+    assert digital_twins.invoke_command("d1", "reboot", {"in": 1}, 5, 30) == {"echo": {"in": 1}}
+    assert digital_twins.invoke_component_command("d1", "t1", "reboot", {"in": 2}, 5, 30) == {"echo": {"in": 2}}
+    names = [methods.get(timeout=1)[0] for _ in range(methods.qsize())]
+    assert names[-2:] == ["reboot", "t1*reboot"]
+
+
+@hub_sdk
+def create_import_export_job():
+    def transfer(**properties):
+        job = jobs.create_import_export_job(models.JobProperties(**properties))
+        wait_for(lambda: jobs.get_import_export_job(job.job_id).status in ("completed", "failed"))
+        done = jobs.get_import_export_job(job.job_id)
+        assert done.status == "completed" and done.progress == 100, done.failure_reason
+        assert job.job_id in [entry.job_id for entry in jobs.get_import_export_jobs()]
+        return job.job_id
+
+    transfer(type="export", output_blob_container_uri="file:///fleet")
+    registry.delete_device("bulk07")
+    last = transfer(
+        type="import", input_blob_container_uri="file:///fleet", output_blob_container_uri="file:///fleet"
+    )
+    assert registry.get_twin("bulk07").tags == {"n": 7, "ring": 2}
+    assert status_of(lambda: jobs.get_import_export_job("none")) == 404
+    jobs.cancel_import_export_job(last)
+    away = models.JobProperties(type="export", output_blob_container_uri="https://x.blob.core.windows.net/c")
+    assert status_of(lambda: jobs.create_import_export_job(away)) == 400
+
+
+@hub_sdk
 def delete_device():
     device.shutdown()
     registry.delete_device("d1")
