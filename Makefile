@@ -4,7 +4,7 @@ ARGS ?=
 SWIFT ?= swift
 PROGRAM := .build/release/hedgerow
 
-.PHONY: help setup build demo down test torture format lint clean
+.PHONY: help setup build demo down test torture bench-edge format lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,11 @@ test: ## every test: unit, contract and end to end; FILTER=Name runs some of the
 torture: ## kill a hub under load again and again: make torture KILLS=300
 	$(SWIFT) build --build-tests
 	HEDGEROW_KILLS=$(or $(KILLS),300) $(SWIFT) test --skip-build --filter DurabilityTests
+
+bench-edge: ## the edge hub against mosquitto: throughput, latency, drain rate, bytes written, memory
+	@scripts/setup --for-bench
+	$(SWIFT) build -c release --product hedgerow
+	@scripts/bench-edge
 
 format: ## rewrite the sources in the house style
 	$(SWIFT) format -i -r Sources Tests Package.swift

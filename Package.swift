@@ -73,8 +73,8 @@ let ports: [[Target]] = [
     room(
         "DeviceClient",
         [
-            "JSONDocument", "Model", "MQTTCodec", "HubProtocol", "Telemetry", logging, nioCore, nioPosix, nioSSL,
-            crypto,
+            "JSONDocument", "Model", "MQTTCodec", "AMQPCodec", "HubProtocol", "Transport", "Telemetry", logging,
+            nioCore, nioPosix, nioSSL, crypto,
         ], tests: [nioEmbedded]),
     room(
         "ServiceClient",

@@ -6,6 +6,7 @@ import Model
 package import NIOCore
 import NIOPosix
 import Synchronization
+import Transport
 
 /// A device or module at its hub, or at the edge device before it: telemetry, twin, methods and messages over MQTT.
 ///
@@ -181,8 +182,18 @@ package final class DeviceClient: Sendable {
                     if let tls = configuration.tls {
                         try channel.pipeline.syncOperations.addHandler(try tls.makeHandler())
                     }
-                    try channel.pipeline.syncOperations.addHandler(
-                        ClientConnectionHandler(core: core.value, connect: connect, readiness: readiness))
+                    let addClient: @Sendable (any Channel) throws -> Void = { channel in
+                        try channel.pipeline.syncOperations.addHandler(
+                            ClientConnectionHandler(core: core.value, connect: connect, readiness: readiness))
+                    }
+                    guard configuration.carrier == .webSocket else { return try addClient(channel) }
+                    try WebSocketClient.install(
+                        on: channel, host: configuration.host, path: "/$iothub/websocket", subprotocol: "mqtt",
+                        refused: {
+                            readiness.fail(
+                                DeviceClientError.cannotConnect(
+                                    host: configuration.host, port: configuration.port, reason: $0))
+                        }, installer: addClient)
                 }
             }
         let channel: any Channel
@@ -192,6 +203,10 @@ package final class DeviceClient: Sendable {
             readiness.fail(error)
             throw .cannotConnect(host: configuration.host, port: configuration.port, reason: "\(error)")
         }
+        // Also where the connection ends, or goes silent, before MQTT has begun.
+        channel.closeFuture.whenComplete { _ in readiness.fail(DeviceClientError.connectionLost) }
+        let limit = eventLoop.scheduleTask(in: configuration.timeout) { readiness.fail(DeviceClientError.timedOut) }
+        defer { limit.cancel() }
         do {
             try await withTaskCancellationHandler {
                 try await readiness.futureResult.get()

@@ -13,12 +13,20 @@ package struct DeviceClientConfiguration: Sendable {
         case certificate
     }
 
+    /// What carries MQTT.
+    package enum Carrier: Sendable, Hashable {
+        case tcp
+        /// `/$iothub/websocket` with the sub-protocol `mqtt`, on port 443: for networks that let nothing else through.
+        case webSocket
+    }
+
     package var identity: IdentityKey
     /// The hub's own name, which stands in user name and token, also when an edge device is connected to.
     package var hubHostName: String
     /// Where to connect: the hub, or the edge device before it.
     package var host: String
     package var port: Int
+    package var carrier: Carrier
     /// Nil for a connection that is not encrypted.
     package var tls: ClientTLS?
     package var credential: Credential
@@ -40,8 +48,8 @@ package struct DeviceClientConfiguration: Sendable {
     package var environment: ClientEnvironment
 
     package init(
-        identity: IdentityKey, hubHostName: String, host: String? = nil, port: Int = 8883, tls: ClientTLS?,
-        credential: Credential, subscriptions: Set<DeviceSubscription> = [],
+        identity: IdentityKey, hubHostName: String, host: String? = nil, port: Int? = nil, carrier: Carrier = .tcp,
+        tls: ClientTLS?, credential: Credential, subscriptions: Set<DeviceSubscription> = [],
         methodHandler: (@Sendable (MethodCall) async -> MethodResult)? = nil, productInfo: String = "hedgerow",
         keepAlive: UInt16 = 60, window: Int = 100, queueLimit: Int = 10_000, timeout: TimeAmount = .seconds(30),
         backOff: BackOff = BackOff(), environment: ClientEnvironment = ClientEnvironment()
@@ -49,7 +57,8 @@ package struct DeviceClientConfiguration: Sendable {
         self.identity = identity
         self.hubHostName = hubHostName
         self.host = host ?? hubHostName
-        self.port = port
+        self.port = port ?? (carrier == .tcp ? 8883 : 443)
+        self.carrier = carrier
         self.tls = tls
         self.credential = credential
         self.subscriptions = subscriptions

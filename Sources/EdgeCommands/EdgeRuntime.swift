@@ -69,6 +69,8 @@ struct EdgeRuntime {
             deviceID: deviceID, hubHostName: hubName, gatewayHostName: configuration.hostName,
             stateFolder: "\(state)/hub")
         hubConfiguration.furtherHostNames = [configuration.hostName]
+        let deployed = DeployedEdgeHub.read(from: "\(state)/agent", logger: logger)
+        if let maximum = deployed.maximumClients { hubConfiguration.maximumClients = maximum }
         hubConfiguration.clientRootsPEM = await certificates.trustBundlePEM
         let metrics = MetricsRegistry(commonLabels: [
             ("iothub", hubName), ("edge_device", deviceID), ("instance_number", UUID().uuidString.lowercased()),
@@ -76,9 +78,7 @@ struct EdgeRuntime {
         hub = try EdgeHub(
             hubConfiguration, environment: .system, keys: SystemModuleKeys(modules: modules),
             scope: HubScope(deviceID: deviceID, client: client),
-            connecting: MQTTUpstream(
-                hubHostName: hubName, host: configuration.upstreamHostName, port: configuration.hub.mqttPort, tls: tls,
-                logger: logger),
+            connecting: Self.upstream(configuration, deployed.upstream, tls, logger),
             metrics: metrics, logger: logger)
         try await hub.prepare()
 
@@ -91,10 +91,33 @@ struct EdgeRuntime {
         let issued = try await certificates.edgeHub(names: names)
         certificate = try ServerCertificate(chainPEM: issued.chainPEM, privateKeyPEM: issued.privateKeyPEM)
         listeners = try await Self.listen(
-            configuration, hub, HubRequests(client: client), certificate, metrics, logger)
+            configuration, deployed, hub, HubRequests(client: client), certificate, metrics, logger)
         readyLine = "ready https=\(listeners[0].port) mqtt=\(listeners[1].port) amqp=\(listeners[2].port)"
 
         agent = try Self.agent(configuration, engine, modules, register, derivation, tls, logger)
+    }
+
+    /// The way to the hub that the deployment or the device's configuration asks for; MQTT where neither does.
+    private static func upstream(
+        _ configuration: EdgeConfiguration, _ deployed: DeployedEdgeHub.Upstream?, _ tls: ClientTLS, _ logger: Logger
+    ) -> any UpstreamConnecting {
+        let named = configuration.agentEnvironment.first { $0.key.lowercased() == "upstreamprotocol" }?.value
+        let wanted = deployed ?? named.flatMap { DeployedEdgeHub.Upstream(rawValue: $0.lowercased()) } ?? .mqtt
+        let hub = configuration.hub
+        switch wanted {
+        case .mqtt, .mqttws:
+            return MQTTUpstream(
+                hubHostName: hub.hostName, host: configuration.upstreamHostName,
+                port: wanted == .mqtt ? hub.mqttPort : hub.httpsPort, carrier: wanted == .mqtt ? .tcp : .webSocket,
+                tls: tls, logger: logger)
+        case .amqp, .amqpws:
+            return AMQPUpstream(
+                hubHostName: hub.hostName,
+                link: AMQPHubLink(
+                    hubHostName: hub.hostName, host: configuration.upstreamHostName,
+                    port: wanted == .amqp ? hub.amqpPort : hub.httpsPort,
+                    carrier: wanted == .amqp ? .tcp : .webSocket, tls: tls, logger: logger))
+        }
     }
 
     private static func agent(
@@ -151,8 +174,8 @@ struct EdgeRuntime {
     }
 
     private static func listen(
-        _ configuration: EdgeConfiguration, _ hub: EdgeHub, _ upstream: HubRequests, _ certificate: ServerCertificate,
-        _ metrics: MetricsRegistry, _ logger: Logger
+        _ configuration: EdgeConfiguration, _ deployed: DeployedEdgeHub, _ hub: EdgeHub, _ upstream: HubRequests,
+        _ certificate: ServerCertificate, _ metrics: MetricsRegistry, _ logger: Logger
     ) async throws -> [Listener] {
         // A device has little memory, and few clients that are all near.
         let head = MQTTHead(
@@ -167,16 +190,16 @@ struct EdgeRuntime {
         let responder = EdgeResponder(
             devices: DeviceHTTPHead(backend: hub), methods: EdgeHubResponder(hub, upstream: upstream), metrics: metrics)
         let https = try await HTTPServer.start(
-            on: .tcp(host: address, port: configuration.listen.httpsPort ?? 443), certificate: certificate,
-            responder: responder,
+            on: .tcp(host: address, port: configuration.listen.httpsPort ?? deployed.httpsPort ?? 443),
+            certificate: certificate, responder: responder,
             webSockets: [head.webSocketEndpoint(paths: nil), amqpHead.webSocketEndpoint(paths: nil)],
             limits: HTTPLimits(connections: 512), logger: logger)
         let mqtt = try await Listener.start(
-            on: .tcp(host: address, port: configuration.listen.mqttPort ?? 8883), certificate: certificate,
-            maximumConnections: 2048, installer: head.installer)
+            on: .tcp(host: address, port: configuration.listen.mqttPort ?? deployed.mqttPort ?? 8883),
+            certificate: certificate, maximumConnections: 2048, installer: head.installer)
         let amqp = try await Listener.start(
-            on: .tcp(host: address, port: configuration.listen.amqpPort ?? 5671), certificate: certificate,
-            maximumConnections: 512, installer: amqpHead.installer)
+            on: .tcp(host: address, port: configuration.listen.amqpPort ?? deployed.amqpPort ?? 5671),
+            certificate: certificate, maximumConnections: 512, installer: amqpHead.installer)
         return [https, mqtt, amqp]
     }
 

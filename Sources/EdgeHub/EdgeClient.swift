@@ -429,7 +429,8 @@ actor EdgeClient {
     private func notify(_ patch: JSONObject, version: Int, whole: JSONObject) {
         notifiedVersion = version
         onDesired?(whole, version)
-        guard let session, subscriptions.contains(.desiredProperties) else { return }
+        // A twin that is read for the first time, or again, is no news by itself.
+        guard let session, subscriptions.contains(.desiredProperties), !patch.isEmpty else { return }
         var document = patch
         document["$version"] = JSONValue(version)
         session.deliver([

@@ -11,7 +11,8 @@ import NIOPosix
 package struct MQTTUpstream: UpstreamConnecting {
     private let hubHostName: String
     private let host: String
-    private let port: Int
+    private let port: Int?
+    private let carrier: DeviceClientConfiguration.Carrier
     private let tls: ClientTLS?
     private let group: any EventLoopGroup
     private let environment: ClientEnvironment
@@ -22,15 +23,18 @@ package struct MQTTUpstream: UpstreamConnecting {
 
     /// - Parameters:
     ///   - host: where to connect, if it is not the hub's own name.
+    ///   - port: nil for that of the carrier.
     ///   - tls: nil for a connection that is not encrypted.
     package init(
-        hubHostName: String, host: String? = nil, port: Int = 8_883, tls: ClientTLS?,
+        hubHostName: String, host: String? = nil, port: Int? = nil,
+        carrier: DeviceClientConfiguration.Carrier = .tcp, tls: ClientTLS?,
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         environment: ClientEnvironment = ClientEnvironment(), logger: Logger
     ) {
         self.hubHostName = hubHostName
         self.host = host ?? hubHostName
         self.port = port
+        self.carrier = carrier
         self.tls = tls
         self.group = group
         self.environment = environment
@@ -44,7 +48,7 @@ package struct MQTTUpstream: UpstreamConnecting {
         let resource = "\(hubHostName)/devices/\(identity.deviceID)\(module)"
         let now = environment.now
         let configuration = DeviceClientConfiguration(
-            identity: identity, hubHostName: hubHostName, host: host, port: port, tls: tls,
+            identity: identity, hubHostName: hubHostName, host: host, port: port, carrier: carrier, tls: tls,
             credential: .token {
                 SASToken.sign(resource: resource, expiry: now() + Self.tokenLifetime) { data in
                     Array(HMAC<SHA256>.authenticationCode(for: data, using: SymmetricKey(data: key)))
@@ -66,7 +70,7 @@ package struct MQTTUpstream: UpstreamConnecting {
             case .disconnected(let error?):
                 running.cancel()
                 await running.value
-                throw MQTTUpstreamConnection.failure(error)
+                throw UpstreamFailure(error)
             case .connecting, .disconnected(nil): continue
             }
         }
@@ -121,7 +125,7 @@ private final class MQTTUpstreamConnection: UpstreamConnection {
         _ events: [DeviceEvent], completion: @escaping @Sendable (Int, Result<Void, UpstreamFailure>) -> Void
     ) {
         for (place, event) in events.enumerated() {
-            client.enqueue([event]) { result in completion(place, result.mapError(Self.failure)) }
+            client.enqueue([event]) { result in completion(place, result.mapError(UpstreamFailure.init)) }
         }
     }
 
@@ -129,7 +133,7 @@ private final class MQTTUpstreamConnection: UpstreamConnection {
         do {
             return try await client.twin()
         } catch {
-            throw Self.failure(error)
+            throw UpstreamFailure(error)
         }
     }
 
@@ -137,7 +141,7 @@ private final class MQTTUpstreamConnection: UpstreamConnection {
         do {
             return try await client.report(patch)
         } catch {
-            throw Self.failure(error)
+            throw UpstreamFailure(error)
         }
     }
 
@@ -148,19 +152,22 @@ private final class MQTTUpstreamConnection: UpstreamConnection {
         running.cancel()
         await running.value
     }
+}
 
-    static func failure(_ error: DeviceClientError) -> UpstreamFailure {
+extension UpstreamFailure {
+    init(_ error: DeviceClientError) {
         switch error {
-        case .refused(4), .refused(5), .noCredential, .badCertificate: .unauthorized("\(error)")
-        case .messageTooLarge: .refused(HubError(.messageTooLarge, "\(error)"))
+        case .refused(4), .refused(5), .noCredential, .badCertificate: self = .unauthorized("\(error)")
+        case .messageTooLarge: self = .refused(HubError(.messageTooLarge, "\(error)"))
         case .rejected(let status, let message):
             switch status {
-            case 412: .refused(HubError(.preconditionFailed, message))
-            case 413: .refused(HubError(.messageTooLarge, message))
-            case 400..<500 where status != 408 && status != 429: .refused(HubError(.argumentInvalid, message))
-            default: .unreachable("\(error)")
+            case 412: self = .refused(HubError(.preconditionFailed, message))
+            case 413: self = .refused(HubError(.messageTooLarge, message))
+            case 400..<500 where status != 408 && status != 429:
+                self = .refused(HubError(.argumentInvalid, message))
+            default: self = .unreachable("\(error)")
             }
-        default: .unreachable("\(error)")
+        default: self = .unreachable("\(error)")
         }
     }
 }

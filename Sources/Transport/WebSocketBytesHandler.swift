@@ -10,7 +10,13 @@ final class WebSocketBytesHandler: ChannelDuplexHandler {
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = WebSocketFrame
 
+    /// Clients mask what they send (RFC 6455, section 5.3).
+    private let isClient: Bool
     private var hasSentClose = false
+
+    init(isClient: Bool = false) { self.isClient = isClient }
+
+    private var maskKey: WebSocketMaskingKey? { isClient ? .random() : nil }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let frame = Self.unwrapInboundIn(data)
@@ -19,7 +25,7 @@ final class WebSocketBytesHandler: ChannelDuplexHandler {
             let bytes = frame.unmaskedData
             if bytes.readableBytes > 0 { context.fireChannelRead(Self.wrapInboundOut(bytes)) }
         case .ping:
-            let pong = WebSocketFrame(fin: true, opcode: .pong, data: frame.unmaskedData)
+            let pong = WebSocketFrame(fin: true, opcode: .pong, maskKey: maskKey, data: frame.unmaskedData)
             context.writeAndFlush(Self.wrapOutboundOut(pong), promise: nil)
         case .connectionClose:
             sendClose(context: context, data: frame.unmaskedData)
@@ -32,7 +38,8 @@ final class WebSocketBytesHandler: ChannelDuplexHandler {
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        let frame = WebSocketFrame(fin: true, opcode: .binary, data: Self.unwrapOutboundIn(data))
+        let frame = WebSocketFrame(
+            fin: true, opcode: .binary, maskKey: maskKey, data: Self.unwrapOutboundIn(data))
         context.write(Self.wrapOutboundOut(frame), promise: promise)
     }
 
@@ -42,7 +49,8 @@ final class WebSocketBytesHandler: ChannelDuplexHandler {
             var code = ByteBuffer()
             code.write(webSocketErrorCode: .normalClosure)
             context.writeAndFlush(
-                Self.wrapOutboundOut(WebSocketFrame(fin: true, opcode: .connectionClose, data: code)), promise: nil)
+                Self.wrapOutboundOut(WebSocketFrame(fin: true, opcode: .connectionClose, maskKey: maskKey, data: code)),
+                promise: nil)
         }
         context.close(mode: mode, promise: promise)
     }
@@ -50,7 +58,7 @@ final class WebSocketBytesHandler: ChannelDuplexHandler {
     private func sendClose(context: ChannelHandlerContext, data: ByteBuffer) {
         guard !hasSentClose else { return }
         hasSentClose = true
-        let frame = WebSocketFrame(fin: true, opcode: .connectionClose, data: data)
+        let frame = WebSocketFrame(fin: true, opcode: .connectionClose, maskKey: maskKey, data: data)
         context.writeAndFlush(Self.wrapOutboundOut(frame)).assumeIsolated().whenComplete { _ in
             context.close(promise: nil)
         }

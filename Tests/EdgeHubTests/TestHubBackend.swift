@@ -3,6 +3,7 @@ import HubProtocol
 import Logging
 import Model
 import NIOCore
+import NIOHTTP1
 import Transport
 
 /// A hub behind the real MQTT head: it acknowledges and remembers telemetry, and can be taken away and brought back.
@@ -11,10 +12,35 @@ final class TestHubBackend: DeviceBackend {
     private let listener = Watched<Listener?>(nil)
     private let port = Watched(0)
 
-    func start() async throws {
-        let head = MQTTHead(backend: self, logger: Logger(label: "hub", factory: { _ in SwiftLogNoOpLogHandler() }))
-        let made = try await Listener.start(
-            on: .tcp(host: "127.0.0.1", port: port.value), installer: head.installer)
+    /// What is spoken on the port.
+    enum Speech: String, CaseIterable, Sendable {
+        case mqtt, mqttOverWebSocket, amqp, amqpOverWebSocket
+    }
+
+    private struct NotFound: HTTPResponder {
+        func respond(to request: HTTPRequest) async -> HTTPResponse { HTTPResponse(status: .notFound) }
+    }
+
+    let sessions = Watched<[IdentityKey: any DeviceSession]>([:])
+    let subscribed = Watched<[IdentityKey: Set<DeviceSubscription>]>([:])
+    let answers = Watched<[MethodAnswer]>([])
+    let settlements = Watched<[DeliveryToken: DeliveryOutcome]>([:])
+
+    func start(_ speech: Speech = .mqtt) async throws {
+        let quiet = Logger(label: "hub", factory: { _ in SwiftLogNoOpLogHandler() })
+        let facts = GatewayFacts(now: { 1_800_000_000_000 })
+        let mqtt = MQTTHead(backend: self, facts: facts, logger: quiet)
+        let amqp = AMQPHead(backend: self, facts: facts, logger: quiet)
+        let address = ListenAddress.tcp(host: "127.0.0.1", port: port.value)
+        let made: Listener
+        switch speech {
+        case .mqtt: made = try await Listener.start(on: address, installer: mqtt.installer)
+        case .amqp: made = try await Listener.start(on: address, installer: amqp.installer)
+        case .mqttOverWebSocket, .amqpOverWebSocket:
+            made = try await HTTPServer.start(
+                on: address, responder: NotFound(),
+                webSockets: [mqtt.webSocketEndpoint(), amqp.webSocketEndpoint()], logger: quiet)
+        }
         listener.change { $0 = made }
         port.change { $0 = made.port }
     }
@@ -38,12 +64,18 @@ final class TestHubBackend: DeviceBackend {
     }
 
     func open(_ session: any DeviceSession, persistent: Bool) async throws(HubError) -> SessionResumption {
-        SessionResumption(isPresent: false, subscriptions: [])
+        sessions.change { $0[session.identity.key] = session }
+        return SessionResumption(isPresent: false, subscriptions: [])
     }
 
-    func closed(_ session: any DeviceSession) {}
+    func closed(_ session: any DeviceSession) {
+        sessions.change { if $0[session.identity.key] === session { $0[session.identity.key] = nil } }
+        subscribed.change { $0[session.identity.key] = nil }
+    }
 
-    func subscriptionsChanged(_ session: any DeviceSession, to subscriptions: Set<DeviceSubscription>) {}
+    func subscriptionsChanged(_ session: any DeviceSession, to subscriptions: Set<DeviceSubscription>) {
+        subscribed.change { $0[session.identity.key] = subscriptions }
+    }
 
     func accept(
         _ events: [DeviceEvent], from identity: AuthenticatedIdentity,
@@ -61,7 +93,9 @@ final class TestHubBackend: DeviceBackend {
         _ patch: ByteBuffer, expectedVersion: Int?, from identity: AuthenticatedIdentity
     ) async throws(HubError) -> Int? { 2 }
 
-    func methodAnswered(_ answer: MethodAnswer, by session: any DeviceSession) {}
+    func methodAnswered(_ answer: MethodAnswer, by session: any DeviceSession) { answers.change { $0.append(answer) } }
 
-    func settled(_ token: DeliveryToken, _ outcome: DeliveryOutcome, by session: any DeviceSession) {}
+    func settled(_ token: DeliveryToken, _ outcome: DeliveryOutcome, by session: any DeviceSession) {
+        settlements.change { $0[token] = outcome }
+    }
 }

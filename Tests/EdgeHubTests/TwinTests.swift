@@ -13,6 +13,12 @@ import Testing
         try await JSONValue(parsing: hub.twin(of: session.identity).readableBytesView)
     }
 
+    /// Waits until the hub's twin is known here.
+    private func firstTwin(_ hub: EdgeHub, _ session: TestSession) async throws {
+        await fixture.upstream.state.wait { $0.connections[probe] != nil }
+        while try await twin(hub, session)["desired"]?["$version"]?.int != 1 { await Task.yield() }
+    }
+
     private func report(_ hub: EdgeHub, _ session: TestSession, _ text: String, expected: Int? = nil) async throws
         -> Int?
     {
@@ -39,8 +45,8 @@ import Testing
     @Test func `Desired changes come down in order, and a gap is closed by the difference`() async throws {
         try await fixture.serve { hub in
             let session = try await fixture.connect(probe, to: hub, listeningTo: [.desiredProperties])
-            // The first twin: version 1, empty.
-            await session.state.wait { $0.desired.last?.version == 1 }
+            try await firstTwin(hub, session)
+            #expect(session.state.value.desired.isEmpty)
             fixture.upstream.patchDesired(probe, ["a": 1, "b": ["c": 2, "d": 3]])
             await session.state.wait { $0.desired.last?.version == 2 }
             fixture.upstream.patchDesired(probe, ["a": .null], telling: false)
@@ -60,7 +66,7 @@ import Testing
         fixture.upstream.state.change { $0.twins[probe] = .init(reported: ["old": ["x": 1, "y": 2]]) }
         try await fixture.serve { hub in
             let session = try await fixture.connect(probe, to: hub, listeningTo: [.desiredProperties])
-            await session.state.wait { $0.desired.last?.version == 1 }
+            try await firstTwin(hub, session)
             #expect(try await report(hub, session, #"{"online":1}"#) == 2)
             fixture.upstream.cut()
             #expect(try await report(hub, session, #"{"online":2,"gone":1}"#) == nil)
