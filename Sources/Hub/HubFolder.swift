@@ -159,6 +159,9 @@ final class HubFolderLock: Sendable {
     }
 
     deinit { if descriptor >= 0 { close(descriptor) } }
+
+    /// Lets another hub have the folder; to be called when nothing of it is used any more.
+    func release() { flock(descriptor, LOCK_UN) }
 }
 
 /// The variadic call under a name of its own.

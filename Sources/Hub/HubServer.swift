@@ -191,5 +191,6 @@ package final class HubServer: Sendable {
         }
         await registry.shutDown()
         registry.database.close()
+        lock.release()
     }
 }

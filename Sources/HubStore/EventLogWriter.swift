@@ -182,6 +182,12 @@ struct EventLogWriter {
         lastTimes = times
     }
 
+    /// Leaves out numbers, and begins a new file that says so.
+    mutating func skip(_ count: Int64) throws(EventLogError) {
+        for partition in nextSequences.indices { nextSequences[partition] += count }
+        try roll()
+    }
+
     var currentHeader: EventSegmentHeader { header }
 }
 

@@ -19,7 +19,7 @@ struct HubCommand: AsyncParsableCommand {
         discussion: "Example: hedgerow hub run --data /var/lib/hedgerow --hostname hub.example.org",
         subcommands: [
             HubRunCommand.self, HubConnectionStringCommand.self, HubAuthorityCommand.self,
-            HubPolicyCommand.self,
+            HubPolicyCommand.self, HubBackupCommand.self, HubRestoreCommand.self,
         ])
 }
 
