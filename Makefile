@@ -4,7 +4,7 @@ ARGS ?=
 SWIFT ?= swift
 PROGRAM := .build/release/hedgerow
 
-.PHONY: help setup build demo down test torture bench-edge format lint clean
+.PHONY: help setup build demo down test torture bench-edge format lint clean fuzz
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,8 @@ bench-edge: ## the edge hub against mosquitto: throughput, latency, drain rate, 
 	@scripts/setup --for-bench
 	$(SWIFT) build -c release --product hedgerow
 	@scripts/bench-edge
+fuzz: ## give every decoder hostile inputs: make fuzz INPUTS=10000000
+	HEDGEROW_FUZZ=$(or $(INPUTS),10000000) $(SWIFT) test -c release -Xswiftc -enable-testing --filter FuzzTests
 
 format: ## rewrite the sources in the house style
 	$(SWIFT) format -i -r Sources Tests Package.swift

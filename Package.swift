@@ -157,6 +157,12 @@ let programs: [Target] = [
     .executableTarget(
         name: "hedgerow-edge", dependencies: ["EdgeCommands", "Terminal", arguments], swiftSettings: strict),
     .testTarget(
+        name: "FuzzTests",
+        dependencies: [
+            "AMQPCodec", "HubProtocol", "JSONDocument", "MQTTCodec", "Model", "ModuleReconciling", "QueryLanguage",
+            "SolutionTemplate", "TOMLDocument", nioCore,
+        ], swiftSettings: strict),
+    .testTarget(
         name: "EndToEndTests",
         dependencies: [
             "JSONDocument", "Model", "HubProtocol", "ServiceClient", "DeviceClient", "DockerEngine", "SingleMachine",
