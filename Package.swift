@@ -85,6 +85,9 @@ let ports: [[Target]] = [
         tests: ["PKI", "Transport"]),
     room("DockerEngine", ["JSONDocument", "Telemetry", logging, asyncHTTPClient, nioCore, nioHTTP1, nioPosix]),
     room(
+        "ImageRegistry", ["JSONDocument", "Telemetry", asyncHTTPClient, nioCore, nioHTTP1, nioSSL, crypto],
+        tests: ["Transport", "PKI"]),
+    room(
         "HubStore", ["JSONDocument", "Model", "QueryLanguage", "HubProtocol", "SQLite", "Telemetry", logging, nioCore]),
     room(
         "Sinks",
@@ -126,8 +129,8 @@ let services: [[Target]] = [
     room(
         "SolutionTool",
         [
-            "JSONDocument", "Model", "QueryLanguage", "SolutionTemplate", "DockerEngine", "ServiceClient", "Telemetry",
-            logging, subprocess, system, crypto, nioCore,
+            "JSONDocument", "Model", "QueryLanguage", "SolutionTemplate", "DockerEngine", "ImageRegistry",
+            "ServiceClient", "Telemetry", logging, subprocess, system, crypto, nioCore, nioHTTP1,
         ]),
     room(
         "SingleMachine",

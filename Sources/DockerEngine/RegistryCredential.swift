@@ -7,17 +7,23 @@ package struct RegistryCredential: Sendable, Hashable, CustomStringConvertible {
     package let address: String
     package let userName: String
     package let password: String
+    /// What a login of a person gave in place of a password.
+    package let identityToken: String?
 
-    package init(address: String, userName: String, password: String) {
+    package init(address: String, userName: String, password: String, identityToken: String? = nil) {
         self.address = address
         self.userName = userName
         self.password = password
+        self.identityToken = identityToken
     }
 
     package var description: String { "\(userName) at \(address)" }
 
     var json: JSONValue {
-        [
+        if let identityToken {
+            return ["identitytoken": .string(identityToken), "serveraddress": .string(address)]
+        }
+        return [
             "username": .string(userName), "password": .string(password), "serveraddress": .string(address),
         ]
     }

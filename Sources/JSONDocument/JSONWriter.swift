@@ -2,7 +2,7 @@
 package struct JSONWritingOptions: Sendable {
     /// Blanks for each level; nil writes everything on one line without blanks.
     package var indentation: Int?
-    /// Writes every character above U+007F as `\uXXXX`.
+    /// Writes every character from U+007F on as `\uXXXX`.
     package var asciiOnly = false
     /// Members in the order of their names in place of the order of the document.
     package var sortsKeys = false
@@ -82,7 +82,7 @@ struct JSONWriter {
 
     private mutating func write(text: String) {
         output.append(UInt8(ascii: "\""))
-        if options.asciiOnly, text.utf8.contains(where: { $0 >= 0x80 }) {
+        if options.asciiOnly, text.utf8.contains(where: { $0 >= 0x7F }) {
             writeEscapingNonASCII(text)
             return
         }
@@ -92,7 +92,7 @@ struct JSONWriter {
 
     private mutating func writeEscapingNonASCII(_ text: String) {
         for unit in text.utf16 {
-            if unit < 0x80 { write(byte: UInt8(unit)) } else { escape(unit) }
+            if unit < 0x7F { write(byte: UInt8(unit)) } else { escape(unit) }
         }
         output.append(UInt8(ascii: "\""))
     }

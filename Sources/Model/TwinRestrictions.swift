@@ -1,4 +1,4 @@
-import JSONDocument
+package import JSONDocument
 
 /// What a section of a twin may hold (hub.md, section 3.2).
 package enum TwinSectionKind: String, Sendable {
@@ -8,7 +8,8 @@ package enum TwinSectionKind: String, Sendable {
     package var sizeLimit: Int { self == .tags ? 8 * 1024 : 32 * 1024 }
 }
 
-enum TwinRestrictions {
+/// What a section may hold, member by member.
+package enum TwinRestrictions {
     static let keyLimit = 1024
     static let textLimit = 4096
     static let depthLimit = 10
@@ -17,7 +18,7 @@ enum TwinRestrictions {
     /// Refuses keys and values that no section may hold.
     ///
     /// - Parameter allowsNull: whether `null` is a deletion here; inside arrays it never is.
-    static func check(_ object: JSONObject, in section: TwinSectionKind, allowsNull: Bool) throws(HubError) {
+    package static func check(_ object: JSONObject, in section: TwinSectionKind, allowsNull: Bool) throws(HubError) {
         try check(object, path: section.rawValue, depth: 0, allowsNull: allowsNull)
     }
 
@@ -78,7 +79,7 @@ enum TwinRestrictions {
     }
 
     /// Names and texts count their bytes without control characters, a number 8, a Boolean 4.
-    static func size(of object: JSONObject) -> Int {
+    package static func size(of object: JSONObject) -> Int {
         object.reduce(0) { $0 + size(of: $1.key) + size(of: $1.value) }
     }
 

@@ -3,7 +3,7 @@ import FoundationEssentials
 /// A solution on disk: the folder with its deployment template, and what lies beside the template.
 package struct SolutionFolder: Sendable {
     /// Where the template and `.env` lie, and where the solution's commands run.
-    let templateFolder: String
+    package let templateFolder: String
 
     /// - Parameter path: the solution's folder; its template lies there or in `.build` below it.
     package init(_ path: String) throws(UpFailure) {

@@ -7,6 +7,12 @@ package struct BuildOptions: Sendable, Hashable {
     /// A nil value takes the argument from the engine's environment.
     package var arguments: [Pair] = []
     package var cacheFrom: [String] = []
+    /// `id=…,src=…` or `id=…,env=…`, each; only BuildKit and Buildah know secrets.
+    package var secrets: [String] = []
+    /// `default` or `id=socket`, each.
+    package var ssh: [String] = []
+    /// Where BuildKit puts its cache: `type=registry,ref=…`.
+    package var cacheTo: [String] = []
     package var labels: [Pair] = []
     package var network: String?
     package var platform: String?
@@ -31,29 +37,44 @@ package struct BuildOptions: Sendable, Hashable {
 
     package init() {}
 
-    /// - Parameter file: the `module.json`, for the errors.
+    /// - Parameters:
+    ///   - file: the `module.json`, for the errors.
+    ///   - place: where the list, or the entry of a number in it, stands.
     /// - Throws: `badBuildOption` with the entry.
-    package init(_ json: JSONValue?, file: String) throws(SolutionError) {
+    package init(
+        _ json: JSONValue?, file: String, place: ([String]) -> SourcePlace? = { _ in nil }
+    ) throws(SolutionError) {
         switch json {
         case nil, .null?: return
         case .array(let entries)?:
-            for entry in entries {
+            for (index, entry) in entries.enumerated() {
                 guard let text = entry.string else {
                     throw SolutionError(
-                        .badBuildOption, "an entry of \"buildOptions\" is no text: \(entry.text())", file: file)
+                        .badBuildOption, "an entry of \"buildOptions\" is no text: \(entry.text())", file: file,
+                        place: place([String(index)]))
                 }
-                try take(text, file: file)
+                guard let (key, value) = Self.split(text) else { continue }
+                try take(key, value, entry: text, file: file, place: place([String(index)]))
             }
         default:
             throw SolutionError(
-                .badBuildOption, "\"buildOptions\" is no list of texts such as \"--build-arg NAME=value\"", file: file)
+                .badBuildOption, "\"buildOptions\" is no list of texts such as \"--build-arg NAME=value\"", file: file,
+                place: place([]))
         }
     }
 
-    private mutating func take(_ entry: String, file: String) throws(SolutionError) {
-        guard let (key, value) = Self.split(entry) else { return }
+    /// Adds an option of the command line, which wins over those of the `module.json`.
+    ///
+    /// - Throws: `badBuildOption`.
+    package mutating func add(_ key: String, _ value: String?) throws(SolutionError) {
+        try take(key, value, entry: value.map { "\(key) \($0)" } ?? key, file: nil, place: nil)
+    }
+
+    private mutating func take(
+        _ key: String, _ value: String?, entry: String, file: String?, place: SourcePlace?
+    ) throws(SolutionError) {
         func fail(_ reason: String) -> SolutionError {
-            SolutionError(.badBuildOption, "build option \"\(entry)\": \(reason)", file: file)
+            SolutionError(.badBuildOption, "build option \"\(entry)\": \(reason)", file: file, place: place)
         }
         func text() throws(SolutionError) -> String {
             guard let value, !value.isEmpty else { throw fail("needs a value, as in \"\(key) value\"") }
@@ -81,6 +102,14 @@ package struct BuildOptions: Sendable, Hashable {
         case "--build-arg": Self.set(Self.pair(try text(), missing: nil), in: &arguments)
         case "--label": Self.set(Self.pair(try text(), missing: ""), in: &labels)
         case "--cache-from": cacheFrom.append(try text())
+        case "--cache-to": cacheTo.append(try text())
+        case "--secret":
+            let secret = try text()
+            guard secret.split(separator: ",").contains(where: { $0.hasPrefix("id=") }) else {
+                throw fail("needs id=NAME, and src=FILE or env=VARIABLE")
+            }
+            secrets.append(secret)
+        case "--ssh": ssh.append(value.flatMap { $0.isEmpty ? nil : $0 } ?? "default")
         case "--cpu-shares", "-c": cpuShares = try text()
         case "--cpuset-cpus": cpuSet = try text()
         case "--memory", "-m": memory = try bytes()
@@ -95,8 +124,34 @@ package struct BuildOptions: Sendable, Hashable {
         case "--squash": squash = try flag()
         // Containers of the steps are always taken away.
         case "--force-rm": _ = try flag()
-        default: throw SolutionError(.badBuildOption, "Not supported build option \(key)", file: file)
+        default:
+            throw SolutionError(
+                .badBuildOption,
+                "Not supported build option \(key)"
+                    + (Spelling.nearest(to: key, in: Self.known).map { "; is \($0) meant?" } ?? ""), file: file,
+                place: place)
         }
+    }
+
+    private static let known = [
+        "--add-host", "--build-arg", "--cache-from", "--cache-to", "--cpu-shares", "--cpuset-cpus", "--force-rm",
+        "--label", "--memory", "--memory-swap", "--network", "--no-cache", "--platform", "--pull", "--quiet",
+        "--secret", "--shm-size", "--squash", "--ssh", "--target",
+    ]
+
+    /// What only BuildKit or Buildah can do, by name.
+    package var modernOnly: [String] {
+        var names: [String] = []
+        if !secrets.isEmpty { names.append("--secret") }
+        if !ssh.isEmpty { names.append("--ssh") }
+        if !cacheTo.isEmpty { names.append("--cache-to") }
+        return names
+    }
+
+    /// Whether an option limits the containers of the steps, or asks for something else that BuildKit leaves undone.
+    package var isClassicOnly: Bool {
+        squash || cpuShares != nil || cpuSet != nil || memory != nil || memorySwap != nil || sharedMemory != nil
+            || !["host", "none", "default", nil].contains(network)
     }
 
     /// Key and value: split at the first run of blanks, of which only the second word counts, or else at `=`.

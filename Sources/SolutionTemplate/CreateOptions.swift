@@ -26,13 +26,16 @@ enum CreateOptions {
     /// Fractions in their shortest form, as existing manifests have them; whole numbers keep all their digits.
     private static func plainNumbers(_ value: JSONValue) -> JSONValue {
         switch value {
-        case .number(let number):
-            if number.isInteger { return number.text == "-0" ? 0 : value }
-            guard number.double.isFinite, let plain = try? JSONValue(parsing: "\(number.double)") else { return value }
-            return plain
-        case .array(let elements): return .array(elements.map(plainNumbers))
-        case .object(let object): return .object(JSONObject(object.map { ($0.key, plainNumbers($0.value)) }))
-        default: return value
+        case .number(let number): (try? JSONValue(parsing: plainText(of: number))) ?? value
+        case .array(let elements): .array(elements.map(plainNumbers))
+        case .object(let object): .object(JSONObject(object.map { ($0.key, plainNumbers($0.value)) }))
+        default: value
         }
+    }
+
+    /// A number as existing manifests and tags have it.
+    static func plainText(of number: JSONNumber) -> String {
+        if number.isInteger { return number.text == "-0" ? "0" : number.text }
+        return number.double.isFinite ? "\(number.double)" : number.text
     }
 }

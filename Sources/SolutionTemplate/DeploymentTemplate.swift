@@ -19,6 +19,8 @@ package struct DeploymentTemplate: Sendable {
     /// The members that lead to the modules' content.
     private let root: [String]
     private let file: String
+    /// The text that it was read from, for the places of what is wrong with it.
+    package let source: ExpandedText
     /// `$schema-template`; empty when there is none.
     package let schemaVersion: String
     /// In the order of the file.
@@ -30,12 +32,20 @@ package struct DeploymentTemplate: Sendable {
     /// - Throws: `malformed`, or `badStructure` for a missing part.
     package init(_ text: ExpandedText, file: String) throws(SolutionError) {
         let json = try text.json(file: file)
+        func fail(_ path: [String], _ reason: String) -> SolutionError {
+            SolutionError(.badStructure, reason, file: file, place: text.place(of: path))
+        }
         guard let document = json.object else {
-            throw SolutionError(.badStructure, "a deployment template is an object with \"modulesContent\"", file: file)
+            throw fail([], "a deployment template is an object with \"modulesContent\"")
         }
         self.document = document
         self.file = file
-        schemaVersion = document["$schema-template"]?.string ?? ""
+        source = text
+        switch document["$schema-template"] {
+        case nil: schemaVersion = ""
+        case .string(let version)?: schemaVersion = version
+        default: throw fail(["$schema-template"], "\"$schema-template\" must be a text such as \"4.0.0\"")
+        }
         if document["modulesContent"] != nil {
             root = ["modulesContent"]
         } else if document["moduleContent"] != nil {
@@ -43,22 +53,32 @@ package struct DeploymentTemplate: Sendable {
         } else if document["content"]?["modulesContent"] != nil {
             root = ["content", "modulesContent"]
         } else {
-            throw SolutionError(
-                .badStructure, "missing key \"modulesContent\" (or \"content\" with it, for a layer)", file: file)
+            throw fail([], "missing key \"modulesContent\" (or \"content\" with it, for a layer)")
         }
         let content = ModulesContent(json.at(root))
-        if root.count == 1 {
-            for section in [Section.modules, .systemModules] where content.value(section: section) == nil {
-                throw SolutionError(
-                    .badStructure,
+        if let wrong = content.firstScalar(in: json.at(root)) {
+            throw fail(
+                root + wrong, "\"\(wrong.last ?? "modulesContent")\" must be an object with \"properties.desired\"")
+        }
+        for section in [Section.modules, .systemModules] {
+            if let value = content.value(section: section) {
+                guard value.object == nil else { continue }
+                let path = content.place(section: section, nil, [])
+                throw fail(root + path, "\"\(section.rawValue)\" must be an object with a member for each module")
+            }
+            guard root.count > 1 || !content.moduleNames(in: section).isEmpty else {
+                throw fail(
+                    root + ["$edgeAgent", "properties.desired"],
                     "missing key \"\(section.rawValue)\" in \"$edgeAgent\", \"properties.desired\"; "
-                        + "a layer puts its modulesContent inside \"content\"", file: file)
+                        + "a layer puts its modulesContent inside \"content\"")
             }
         }
         var modules: [UserModule] = []
         for name in content.moduleNames(in: .modules) {
             guard let image = content.value(section: .modules, name, ["settings", "image"])?.string else {
-                throw SolutionError(.badStructure, "the module \"\(name)\" has no \"settings\".\"image\"", file: file)
+                throw fail(
+                    root + content.place(section: .modules, name, ["settings", "image"]),
+                    "the module \"\(name)\" has no \"settings\".\"image\"")
             }
             modules.append(UserModule(name: name, image: image))
         }
@@ -70,6 +90,39 @@ package struct DeploymentTemplate: Sendable {
 
     /// What the checks of a manifest look at.
     var content: ModulesContent { ModulesContent(json.at(root)) }
+
+    /// The members that lead from the document's root to a member of a module, as they are written.
+    func path(section: Section, _ module: String, _ rest: [String]) -> [String] {
+        root + content.place(section: section, module, rest)
+    }
+
+    /// The members that lead to the image of a user module.
+    package func imagePath(of module: String) -> [String] {
+        path(section: .modules, module, ["settings", "image"])
+    }
+
+    /// The image of a user module as it stands now.
+    package func image(of module: String) -> String {
+        content.value(section: .modules, module, ["settings", "image"])?.string ?? ""
+    }
+
+    /// Whether an image of the template names a platform.
+    package func mentions(platform: String) -> Bool {
+        userModules.contains { $0.image.hasSuffix(".\(platform)}") }
+    }
+
+    /// The members that lead to the content.
+    var contentPath: [String] { root }
+
+    /// Changes the credentials of registries that the manifest hands to devices.
+    ///
+    /// - Parameter edit: takes the name and the entry; returns the new entry, or nil to leave it out.
+    package mutating func setRegistryCredentials(_ edit: (String, JSONValue) -> JSONValue?) {
+        change { $0.setRegistryCredentials(edit) }
+    }
+
+    /// The credentials of registries, by name.
+    package var registryCredentials: JSONObject { content.registryCredentials }
 
     /// Gives user modules other images, by the modules' names.
     package mutating func setImages(_ images: [String: String]) {
@@ -94,7 +147,8 @@ package struct DeploymentTemplate: Sendable {
                     throw SolutionError(
                         .createOptionsTooLarge,
                         "Size of createOptions of \(name) is too big: at most \(CreateOptions.longest) characters",
-                        file: file)
+                        file: file,
+                        place: source.place(of: path(section: section, name, ["settings", "createOptions"])))
                 }
                 for (key, piece) in zip(CreateOptions.keys, pieces) {
                     content.set(.string(piece), section: section, name, ["settings", key])
@@ -214,6 +268,53 @@ struct ModulesContent: Sendable {
         guard let first = path.first, var object = member.object else { return value }
         object[first] = setting(value, at: path.dropFirst(), in: object[first] ?? .object([:]))
         return .object(object)
+    }
+
+    /// The members that lead to a member of a module, as they are written; ends early where there is no such member.
+    func place(section: DeploymentTemplate.Section, _ module: String?, _ rest: [String]) -> [String] {
+        place(["properties", "desired", section.rawValue] + (module.map { [$0] } ?? []) + rest)
+    }
+
+    private func place(_ path: [String]) -> [String] {
+        var best: (key: String, steps: [String], depth: Int)?
+        for (key, value) in agent {
+            let steps = Self.steps(key)
+            guard path.starts(with: steps) else { continue }
+            var depth = steps.count
+            while depth < path.count, value.at(path[steps.count...depth]) != nil { depth += 1 }
+            if best.map({ $0.depth < depth }) ?? true { best = (key, steps, depth) }
+        }
+        guard let best else { return ["$edgeAgent"] }
+        return ["$edgeAgent", best.key] + path[best.steps.count..<best.depth]
+    }
+
+    /// The way to the first value, outside of `properties.desired` and other paths, that is no object.
+    func firstScalar(in value: JSONValue?) -> [String]? {
+        guard let object = value?.object else { return value == nil ? nil : [] }
+        for (key, inner) in object where !key.contains(".") && key != "properties" {
+            if let rest = firstScalar(in: inner) { return [key] + rest }
+        }
+        return nil
+    }
+
+    private static let credentialsPath = ["properties", "desired", "runtime", "settings", "registryCredentials"]
+
+    var registryCredentials: JSONObject { value(Self.credentialsPath)?.object ?? JSONObject() }
+
+    mutating func setRegistryCredentials(_ edit: (String, JSONValue) -> JSONValue?) {
+        let path = Self.credentialsPath
+        var agent = self.agent
+        for (key, member) in agent {
+            let steps = Self.steps(key)
+            guard path.starts(with: steps), let entries = member.at(path.dropFirst(steps.count))?.object else {
+                continue
+            }
+            let changed = JSONObject(entries.compactMap { name, entry in edit(name, entry).map { (name, $0) } })
+            agent[key] = Self.setting(.object(changed), at: path.dropFirst(steps.count), in: member)
+        }
+        var object = json.object ?? JSONObject()
+        if !agent.isEmpty { object["$edgeAgent"] = .object(agent) }
+        json = .object(object)
     }
 
     private static func steps(_ key: String) -> [String] {

@@ -4,6 +4,12 @@ package struct DockerfileFacts: Sendable {
     package let baseImages: [String]
     /// For each step, as the engine counts them, the line on which it begins.
     package let stepLines: [Int]
+    /// For each step its words, one blank apart, as BuildKit shows them.
+    private let steps: [String]
+    /// The processors that `FROM --platform` names, with the line.
+    package let platforms: [(name: String, line: Int)]
+    /// Whether the file needs BuildKit or Buildah: mounts of `RUN`, or texts within the file.
+    package let isModern: Bool
 
     /// - Parameter arguments: values for `ARG`, which win over the defaults in the file.
     package init(_ text: String, arguments: [String: String] = [:]) {
@@ -12,11 +18,15 @@ package struct DockerfileFacts: Sendable {
         var bases: [String] = []
         var lines: [Int] = []
         var sawFrom = false
+        var steps: [String] = []
+        var platforms: [(name: String, line: Int)] = []
+        var isModern = false
         func note(_ image: String) {
             if !stages.contains(image.lowercased()), !bases.contains(image) { bases.append(image) }
         }
         for (line, words) in Self.instructions(in: text) {
             lines.append(line)
+            steps.append(words.joined(separator: " "))
             let operands = words.dropFirst()
             switch words.first?.uppercased() {
             case "ARG" where !sawFrom:
@@ -28,10 +38,20 @@ package struct DockerfileFacts: Sendable {
             case "FROM":
                 sawFrom = true
                 let rest = Array(operands.drop { $0.hasPrefix("--") })
+                for operand in operands where operand.hasPrefix("--platform=") {
+                    platforms.append((Self.expanded(String(operand.dropFirst("--platform=".count)), values), line))
+                }
                 guard let name = rest.first else { continue }
                 note(Self.expanded(name, values))
                 if rest.count > 2, rest[1].uppercased() == "AS" { stages.insert(rest[2].lowercased()) }
+            case "RUN":
+                if operands.contains(where: { $0.hasPrefix("--mount=") || $0.hasPrefix("--security=") })
+                    || operands.first?.hasPrefix("<<") == true
+                {
+                    isModern = true
+                }
             case "COPY":
+                if operands.contains(where: { $0 == "--link" || $0.hasPrefix("<<") }) { isModern = true }
                 for operand in operands where operand.hasPrefix("--from=") {
                     let image = String(operand.dropFirst("--from=".count))
                     if Int(image) == nil { note(image) }
@@ -41,6 +61,17 @@ package struct DockerfileFacts: Sendable {
         }
         baseImages = bases
         stepLines = lines
+        self.steps = steps
+        self.platforms = platforms
+        self.isModern = isModern
+    }
+
+    /// The line of the step whose words BuildKit shows, as in `RUN make   all`.
+    package func line(ofStep shown: String) -> Int? {
+        let words = shown.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        guard !words.isEmpty else { return nil }
+        let place = steps.firstIndex { $0 == words } ?? steps.firstIndex { $0.hasPrefix(words) || words.hasPrefix($0) }
+        return place.map { stepLines[$0] }
     }
 
     /// The instructions as words, with the line on which each begins.

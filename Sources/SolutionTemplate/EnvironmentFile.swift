@@ -22,11 +22,10 @@ package enum EnvironmentFile {
         while true {
             reader.skip { $0.properties.isWhitespace }
             guard !reader.rest.isEmpty else { return result }
-            let line = reader.rest
             if let binding = reader.binding() {
                 if let name = binding.name { result.append((name, binding.value)) }
             } else {
-                reader.rest = line
+                // A line is given up where it breaks the rules, which may be behind a quoted value of several lines.
                 reader.skipLine()
             }
         }
@@ -87,9 +86,13 @@ private struct Reader {
         if first == "#" {
             name = nil
         } else if first == "'" {
+            let start = rest
             rest.removeFirst()
             let quoted = take { $0 != "'" }
-            guard !quoted.isEmpty, rest.first == "'" else { return nil }
+            guard !quoted.isEmpty, rest.first == "'" else {
+                rest = start
+                return nil
+            }
             rest.removeFirst()
             name = quoted
         } else {
@@ -136,6 +139,7 @@ private struct Reader {
     }
 
     private mutating func quoted(_ quote: Unicode.Scalar, escapes: [Unicode.Scalar: Unicode.Scalar]) -> String? {
+        let start = rest
         rest.removeFirst()
         var collected = String.UnicodeScalarView()
         while let scalar = rest.popFirst() {
@@ -147,6 +151,7 @@ private struct Reader {
                 collected.append(scalar)
             }
         }
+        rest = start
         return nil
     }
 

@@ -74,10 +74,13 @@ package struct ExpandedText: Sendable {
         }
     }
 
-    /// The variables in braces without a value; those that name images of the solution are not meant.
+    /// The variables in braces without a value; those that name images of the solution, or what only the tool knows,
+    /// are not meant.
     package var unresolved: [Unresolved] {
-        unresolvedStarts.filter { !$0.name.hasPrefix("MODULES.") && !$0.name.hasPrefix("MODULEDIR<") }
-            .map { Unresolved(name: $0.name, place: Self.place(of: $0.offset, in: source)) }
+        unresolvedStarts.filter {
+            !$0.name.hasPrefix("MODULES.") && !$0.name.hasPrefix("MODULEDIR<") && $0.name != ModuleDescription.hashName
+        }
+        .map { Unresolved(name: $0.name, place: Self.place(of: $0.offset, in: source)) }
     }
 
     /// Reads the expanded text as JSON, with or without comments.
@@ -91,6 +94,28 @@ package struct ExpandedText: Sendable {
                 .malformed, error.reason + pastedNote(error), file: file,
                 place: originalPlace(line: error.line, column: error.column))
         }
+    }
+
+    /// Where the value stands that the names of members lead to, or the innermost one on the way that there is.
+    ///
+    /// - Precondition: the text has been read as JSON.
+    package func place(of path: some Collection<String>) -> SourcePlace {
+        Self.place(of: originalOffset(JSONPlaces(bytes).offset(of: path)), in: source)
+    }
+
+    /// The place of a character inside the text value that the names of members lead to.
+    ///
+    /// - Parameters: line and column inside the value, from 1.
+    /// - Returns: the value's own place where escapes or variables stand in the way.
+    package func place(of path: some Collection<String>, line: Int, column: Int) -> SourcePlace {
+        let start = JSONPlaces(bytes).offset(of: path)
+        let plain = place(of: path)
+        guard line == 1, start < bytes.count, bytes[start] == UInt8(ascii: "\"") else { return plain }
+        let end = bytes[(start + 1)...].firstIndex { $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") } ?? start
+        let text = String(decoding: bytes[(start + 1)..<max(end, start + 1)], as: UTF8.self)
+        guard column >= 1, column - 1 <= text.count else { return plain }
+        let offset = start + 1 + text.prefix(column - 1).utf8.count
+        return Self.place(of: originalOffset(offset), in: source)
     }
 
     /// The place in the source of a place in the expanded text; inside a pasted value that of its variable.

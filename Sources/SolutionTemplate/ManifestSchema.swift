@@ -3,13 +3,37 @@ extension ManifestRule {
     static let manifest = ManifestRule.object(
         Members(required: ["modulesContent"], named: [("modulesContent", modulesContent)]))
 
+    /// The same for a template, whose create options are objects and whose texts may hold variables.
+    static let template = ManifestRule.object(
+        Members(
+            required: ["modulesContent"],
+            named: [("$schema-template", .text()), ("modulesContent", modulesContent.forTemplates)], isOpen: true))
+
+    /// For templates: a choice may be a variable, and create options may be written as an object.
+    private var forTemplates: ManifestRule {
+        switch self {
+        case .choice(let allowed): return .either(.choice(allowed), .text(.variable))
+        case .object(var members):
+            members.named = members.named.map { ($0.0, $0.1.forTemplates) }
+            if let others = members.others {
+                let isOptions = others.name.pattern == Self.createOptionsKey.pattern
+                members.others = (
+                    others.name, isOptions ? .either(.text(), .anyObject) : others.rule.forTemplates
+                )
+            }
+            return .object(members)
+        case .either(let first, let second): return .either(first.forTemplates, second.forTemplates)
+        default: return self
+        }
+    }
+
     private static let largest = 4_294_967_295
 
     private static let modulesContent = ManifestRule.object(
         Members(
             required: ["$edgeAgent", "$edgeHub"],
             named: [("$edgeAgent", desired(edgeAgent)), ("$edgeHub", desired(edgeHub))],
-            others: (isPlainName, desired(.anyObject))))
+            others: (plainName, desired(.anyObject))))
 
     private static func desired(_ rule: ManifestRule) -> ManifestRule {
         .object(Members(required: ["properties.desired"], named: [("properties.desired", rule)]))
@@ -20,7 +44,7 @@ extension ManifestRule {
             required: ["schemaVersion", "runtime", "systemModules", "modules"],
             named: [
                 ("schemaVersion", .text()), ("runtime", runtime), ("systemModules", systemModules),
-                ("modules", .object(Members(others: (isPlainName, userModule)))),
+                ("modules", .object(Members(others: (plainName, userModule)))),
             ]))
 
     private static let runtime = ManifestRule.object(
@@ -35,7 +59,7 @@ extension ManifestRule {
                             ("minDockerVersion", .text()), ("loggingOptions", .text()),
                             (
                                 "registryCredentials",
-                                .object(Members(others: ({ isFree($0, of: ".$# ") }, registryCredential)))
+                                .object(Members(others: (freeName, registryCredential)))
                             ),
                         ]))
                 ),
@@ -82,14 +106,12 @@ extension ManifestRule {
     private static let pullPolicy = ManifestRule.choice(["never", "on-create"])
 
     private static let settings = ManifestRule.object(
-        Members(required: ["image"], named: [("image", .text())], others: (isCreateOptionsKey, .text())))
+        Members(required: ["image"], named: [("image", .text())], others: (createOptionsKey, .text())))
 
     private static let environment = ManifestRule.object(
         Members(
             others: (
-                { name in
-                    isFree(name, of: "+#$.") && !name.unicodeScalars.contains { $0.properties.isWhitespace }
-                },
+                variableName,
                 .object(Members(required: ["value"], named: [("value", .scalar)]))
             )))
 
@@ -100,7 +122,7 @@ extension ManifestRule {
                 ("schemaVersion", .text()),
                 (
                     "routes",
-                    .object(Members(others: ({ isFree($0, of: ".$# ") }, .either(routeObject, .text(.notEmpty)))))
+                    .object(Members(others: (freeName, .either(routeObject, .text(.notEmpty)))))
                 ),
                 (
                     "storeAndForwardConfiguration",
@@ -115,7 +137,7 @@ extension ManifestRule {
                 ("route", .text(.notEmpty)), ("priority", .integer(0...9)), ("timeToLiveSecs", .integer(0...largest)),
             ]))
 
-    private static func isPlainName(_ name: String) -> Bool {
+    private static let plainName = NameRule(pattern: "^[a-zA-Z0-9_-]+$") { name in
         !name.isEmpty
             && name.utf8.allSatisfy { byte in
                 switch byte {
@@ -125,11 +147,17 @@ extension ManifestRule {
             }
     }
 
+    private static let freeName = NameRule(pattern: #"^[^\.\$# ]+$"#) { isFree($0, of: ".$# ") }
+
+    private static let variableName = NameRule(pattern: #"^[^\+#$\s\.]+$"#) { name in
+        isFree(name, of: "+#$.") && !name.unicodeScalars.contains { $0.properties.isWhitespace }
+    }
+
     private static func isFree(_ name: String, of forbidden: String) -> Bool {
         !name.isEmpty && !name.contains(where: forbidden.contains)
     }
 
-    private static func isCreateOptionsKey(_ name: String) -> Bool {
+    private static let createOptionsKey = NameRule(pattern: "^(createoptions|createOptions)[0-9]*$") { name in
         for prefix in ["createOptions", "createoptions"] where name.hasPrefix(prefix) {
             return name.dropFirst(prefix.count).utf8.allSatisfy { $0 >= 0x30 && $0 <= 0x39 }
         }

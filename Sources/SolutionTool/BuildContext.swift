@@ -114,15 +114,19 @@ extension BuildContext {
 
     /// A digest of what is in the files.
     ///
+    /// - Parameter isPortable: leaves out what a version control does not keep, such as whether others may read a file.
     /// - Throws: `missingFile` for a file that cannot be read.
-    func contentDigest() throws(SolutionError) -> String {
+    func contentDigest(isPortable: Bool = false) throws(SolutionError) -> String {
         var hash = SHA256()
         hash.update(data: Array("\(dockerfileName) \(dockerfile.count)\n".utf8))
         hash.update(data: dockerfile)
         for entry in entries {
+            let mode =
+                isPortable ? (entry.status.kind == .file && entry.status.mode & 0o100 != 0 ? 1 : 0) : entry.status.mode
+            if isPortable, entry.status.kind == .folder { continue }
             hash.update(
                 data: Array(
-                    "\n\(entry.path)\u{0}\(entry.status.kind) \(entry.status.mode) \(entry.status.size) \(entry.linkTarget)\n"
+                    "\n\(entry.path)\u{0}\(entry.status.kind) \(mode) \(entry.status.size) \(entry.linkTarget)\n"
                         .utf8))
             guard entry.status.kind == .file else { continue }
             let reader = try FileReader(path: "\(folder)/\(entry.path)")

@@ -1,28 +1,28 @@
 import Crypto
 import DockerEngine
 import SolutionTemplate
-import Synchronization
 
 /// Builds the images of a solution, each only when something it is made of has changed.
 struct ImageBuilder: Sendable {
     enum Outcome: String, Sendable { case built, unchanged }
 
     let environment: SolutionEnvironment
-    let engine: DockerEngine
+    let tools: ImageTools
+    /// Options of the command line, which win over those of a module.
+    let extraOptions: [(name: String, value: String?)]
+    let logins: RegistryLogins
     /// Where records and logs lie; absolute.
     let stateFolder: String
     let report: SolutionReport
 
     /// File times are as coarse as the kernel's clock tick: a change within it may not show.
     private static let clockTick = 50_000_000
-    /// The context is put together in memory up to this size, and sent as it is read beyond it.
-    private static let memoryLimit = 4 << 20
 
     func build(_ product: ImageCatalog.Product) async throws(SolutionError) -> Outcome {
         let moduleFile = Paths.join(product.folder, "module.json")
-        let options = try BuildOptions(product.module.buildOptions, file: moduleFile)
-        let moduleFolder = environment.path(product.folder)
-        let dockerfile = Paths.join(moduleFolder, product.dockerfile)
+        var options = try product.module.readBuildOptions()
+        for option in extraOptions { try options.add(option.name, option.value) }
+        let dockerfile = Paths.normalized(Paths.join(environment.path(product.folder), product.dockerfile))
         report(.progress("PROCESSING DOCKERFILE: \(Paths.normalized(Paths.join(product.folder, product.dockerfile)))"))
         report(.progress("BUILDING DOCKER IMAGE: \(product.tag)"))
         for option in options.ignored {
@@ -30,12 +30,14 @@ struct ImageBuilder: Sendable {
         }
         let seenAt = LocalFiles.now()
         let context = try BuildContext(
-            folder: Paths.normalized(Paths.join(moduleFolder, product.module.contextPath)),
-            dockerfile: Paths.normalized(dockerfile), module: product.tag, describedIn: moduleFile)
+            folder: Paths.normalized(Paths.join(environment.path(product.folder), product.module.contextPath)),
+            dockerfile: dockerfile, module: product.tag, describedIn: moduleFile)
         let facts = DockerfileFacts(
             String(decoding: context.dockerfile, as: UTF8.self),
             arguments: Dictionary(
-                options.arguments.compactMap { pair in pair.value.map { (pair.name, $0) } },
+                options.arguments.compactMap { pair in
+                    (pair.value ?? environment.variables[pair.name]).map { (pair.name, $0) }
+                },
                 uniquingKeysWith: { $1 }))
         var record = BuildRecord(
             status: context.statusDigest(), content: "", options: digest(of: options, product), bases: [:], image: "")
@@ -58,7 +60,10 @@ struct ImageBuilder: Sendable {
         }
         if record.content.isEmpty { record.content = try context.contentDigest() }
         if context.newestChange + Self.clockTick >= seenAt { record.status = "" }
-        try await send(context, options, product, facts)
+        try await make(
+            BuildRequest(
+                tag: product.tag, context: context, dockerfile: dockerfile, options: options, facts: facts,
+                credentials: await logins.forBuilds(facts.baseImages)), product)
         let (image, bases) = try await state(of: product.tag, facts.baseImages)
         record.image = image ?? ""
         record.bases = bases
@@ -66,137 +71,70 @@ struct ImageBuilder: Sendable {
         return .built
     }
 
+    /// A digest of all that goes into an image beside its files and bases. Values of arguments that come from the
+    /// environment, and the content of secrets, do not show in it otherwise.
     private func digest(of options: BuildOptions, _ product: ImageCatalog.Product) -> String {
-        SHA256.hash(data: Array("1 \(product.tag) \(options)".utf8)).hexadecimal
+        var text = "2 \(product.tag) \(options)"
+        for argument in options.arguments where argument.value == nil {
+            text += " \(argument.name)=\(environment.variables[argument.name] ?? "")"
+        }
+        return SHA256.hash(data: Array(text.utf8)).hexadecimal
     }
 
-    /// The ids of the image and of those base images that the engine has.
+    /// The ids of the image and of those base images that are there.
     private func state(
         of tag: String, _ baseImages: [String]
     ) async throws(SolutionError) -> (image: String?, bases: [String: String]) {
-        let engine = self.engine
-        let found: Result<[String: String], EngineError> = await withTaskGroup(
-            of: (String, Result<String?, EngineError>).self
-        ) { group in
-            for name in Set(baseImages + [tag]) {
-                group.addTask {
-                    do throws(EngineError) {
-                        return (name, .success(try await engine.inspectImage(name).id))
-                    } catch {
-                        // A name that the engine finds no sense in stands for no image either.
-                        return (name, [.notFound, .refused].contains(error.code) ? .success(nil) : .failure(error))
-                    }
-                }
-            }
-            var ids: [String: String] = [:]
-            for await (name, result) in group {
-                switch result {
-                case .success(let id): ids[name] = id
-                case .failure(let error): return .failure(error)
-                }
-            }
-            return .success(ids)
-        }
-        do {
-            var ids = try found.get()
-            let image = ids[tag]
-            if !baseImages.contains(tag) { ids[tag] = nil }
-            return (image, ids)
-        } catch {
-            throw Solution.unreachable(error)
-        }
+        var ids = try await tools.store.ids(of: Set(baseImages + [tag]))
+        let image = ids[tag]
+        if !baseImages.contains(tag) { ids[tag] = nil }
+        return (image, ids)
     }
 
-    private func send(
-        _ context: BuildContext, _ options: BuildOptions, _ product: ImageCatalog.Product, _ facts: DockerfileFacts
-    ) async throws(SolutionError) {
-        var build = ImageBuild(tags: [product.tag], dockerfile: context.dockerfileName)
-        build.arguments = options.arguments.map { ($0.name, $0.value) }
-        build.labels = options.labels.map { ($0.name, $0.value ?? "") }
-        build.target = options.target
-        build.platform = options.platform
-        build.noCache = options.noCache
-        build.pull = options.pull
-        build.network = options.network
-        build.extraHosts = options.extraHosts
-        build.cacheFrom = options.cacheFrom
-        build.squash = options.squash
-        let limits: [(String, String?)] = [
-            ("cpushares", options.cpuShares), ("cpusetcpus", options.cpuSet),
-            ("memory", options.memory.map(String.init)), ("memswap", options.memorySwap.map(String.init)),
-            ("shmsize", options.sharedMemory.map(String.init)),
-        ]
-        build.otherParameters = limits.compactMap { name, value in value.map { (name: name, value: $0) } }
-        build.credentials = RegistryLogins(environment).all
-
-        let log = BuildLog()
-        var failure: EngineError?
-        do throws(EngineError) {
-            if context.estimatedSize <= Self.memoryLimit {
-                var archive = context.archive().makeAsyncIterator()
-                let whole: Result<_, SolutionError> = Result { () throws(SolutionError) in try archive.whole() }
-                try await engine.buildImage(build, context: try unwrapped(whole)) { log.add($0) }
-            } else {
-                try await engine.buildImage(build, context: context.archive()) { log.add($0) }
-            }
-        } catch {
-            failure = error
-        }
-        if let failure, failure.code == .unreachable { throw Solution.unreachable(failure) }
+    private func make(_ request: BuildRequest, _ product: ImageCatalog.Product) async throws(SolutionError) {
+        let maker = try await tools.maker(request.options, request.facts)
+        let report = self.report
+        let log = BuildLog { report(.activity(product.tag, $0.trimmed)) }
+        log.add(line: "Built by \(maker.name)")
         let file = logFile(product.tag)
+        var failure: BuildFailure?
+        do {
+            try await maker.build(request, log: log)
+        } catch let error as SolutionError {
+            report(.activity(product.tag, nil))
+            throw error
+        } catch let error as BuildFailure {
+            failure = error
+        } catch {
+            failure = BuildFailure(reason: error is CancellationError ? "interrupted" : "\(error)", line: nil)
+        }
+        report(.activity(product.tag, nil))
         try LocalFiles.makeFolder(Paths.folder(of: file))
         try LocalFiles.write(Array((log.text + (failure.map { "\n\($0.reason)\n" } ?? "")).utf8), to: file)
         guard let failure else { return }
         throw SolutionError(
             .buildFailed,
-            "the build of \(product.tag) failed: \(failure.reason)\(log.lastLines)\n  full log: \(file)",
+            "the build of \(product.tag) failed: \(failure.reason)\(emulationHint(failure, log, request))\(log.lastLines)\n  full log: \(file)",
             file: Paths.normalized(Paths.join(product.folder, product.dockerfile)),
-            place: log.step.flatMap { step in
-                facts.stepLines.indices.contains(step - 1)
-                    ? SourcePlace(line: facts.stepLines[step - 1], column: 1) : nil
-            })
+            place: failure.line.map { SourcePlace(line: $0, column: 1) })
     }
 
-    private func unwrapped<Value>(_ result: Result<Value, SolutionError>) throws(EngineError) -> Value {
-        switch result {
-        case .success(let value): return value
-        case .failure(let error): throw EngineError(.transferFailed, error.description)
-        }
+    /// What to do when the kernel refuses another processor's programs.
+    private func emulationHint(_ failure: BuildFailure, _ log: BuildLog, _ request: BuildRequest) -> String {
+        guard
+            failure.reason.contains("exec format error")
+                || log.lines.suffix(20).contains(where: {
+                    $0.lowercased().contains("exec format error")
+                })
+        else { return "" }
+        let platform = request.options.platform ?? request.facts.platforms.last?.name ?? "the image's processor"
+        return
+            "; this machine does not run programs for \(platform): as root, apt-get install qemu-user-static binfmt-support"
+            + " (the engine's machine needs it)"
     }
 
     private func logFile(_ tag: String) -> String {
         let name = tag.map { $0.isASCII && ($0.isLetter || $0.isNumber || "._-".contains($0)) ? $0 : "_" }
         return "\(stateFolder)/logs/\(String(name)).log"
-    }
-}
-
-/// The output of one build: its beginning dropped when it grows too long.
-private final class BuildLog: Sendable {
-    private static let limit = 8 << 20
-    private let state = Mutex((text: "", step: Int?.none))
-
-    func add(_ progress: ImageProgress) {
-        let line: String
-        if let output = progress.output {
-            line = output
-        } else if let status = progress.status, progress.total == nil {
-            line = "\(progress.id.map { "\($0): " } ?? "")\(status)\n"
-        } else {
-            return
-        }
-        state.withLock { state in
-            if line.hasPrefix("Step "), let step = Int(line.dropFirst(5).prefix { $0.isNumber }) { state.step = step }
-            state.text += line
-            if state.text.utf8.count > Self.limit { state.text = String(state.text.suffix(Self.limit / 2)) }
-        }
-    }
-
-    var text: String { state.withLock { $0.text } }
-    /// The number of the last step that began.
-    var step: Int? { state.withLock { $0.step } }
-
-    /// The end of the output, each line indented.
-    var lastLines: String {
-        text.split(whereSeparator: \.isNewline).suffix(12).map { "\n  | \($0)" }.joined()
     }
 }

@@ -117,6 +117,9 @@ enum LocalFiles {
         }
     }
 
+    /// Lets nobody but the owner read a file.
+    static func hide(_ path: String) { chmod(path, 0o600) }
+
     /// Makes a folder and those above it.
     static func makeFolder(_ path: String, permissions: mode_t = 0o777) throws(SolutionError) {
         guard !isFolder(path) else { return }

@@ -1,4 +1,5 @@
 import DockerEngine
+import ImageRegistry
 package import JSONDocument
 package import SolutionTemplate
 
@@ -7,14 +8,17 @@ package struct Solution: Sendable {
     /// What became of one image.
     package struct ImageResult: Sendable {
         package let tag: String
+        package let platform: String
         /// `built`, `unchanged`, or nil when building was not asked for.
         package var build: String?
-        package var pushed = false
+        /// `pushed`, `present` when the registry had it, or nil when pushing was not asked for.
+        package var push: String?
+        package var pushed: Bool { push != nil }
         /// The digest that the registry holds, where the engine tells it.
         package var digest: String?
     }
 
-    /// How much to do.
+    /// How much to do, and how.
     package struct Work: Sendable {
         package var builds: Bool
         package var pushes: Bool
@@ -22,6 +26,14 @@ package struct Solution: Sendable {
         package var jobs: Int
         package var failsOnValidationError: Bool
         package var failsOnUnresolved: Bool
+        package var builder = BuilderChoice.auto
+        /// Build options of the command line, which win over those of the modules.
+        package var buildOptions: [(name: String, value: String?)] = []
+        /// Names images in the manifest by the digests of what the registry holds.
+        package var pins = false
+        /// Puts a list of all platforms under one tag, which the manifests name.
+        package var listsPlatforms = false
+        package var credentials: CredentialSource?
 
         package init(
             builds: Bool, pushes: Bool, jobs: Int = 4, failsOnValidationError: Bool = false,
@@ -42,6 +54,8 @@ package struct Solution: Sendable {
         package let platform: String
         package let images: [ImageResult]
         package let violations: [ManifestViolation]
+        /// The image of each user module, as the manifest has it.
+        package let moduleImages: [String: String]
     }
 
     package let environment: SolutionEnvironment
@@ -60,66 +74,170 @@ package struct Solution: Sendable {
     package func run(
         _ work: Work, templateFile: String? = nil, platform: String? = nil
     ) async throws(SolutionError) -> Outcome {
-        let plan = try SolutionPlan(
-            environment, templateFile: templateFile ?? environment.defaultTemplate,
-            platform: platform ?? environment.defaultPlatform)
-        if work.failsOnUnresolved, let first = plan.unresolved.first {
-            let more = plan.unresolved.count > 1 ? " (and \(plan.unresolved.count - 1) more)" : ""
-            throw SolutionError(.unresolved, first + more)
-        }
-        for note in plan.unresolved { report(.warning(note)) }
-        var images = plan.products.map { ImageResult(tag: $0.tag) }
-        if work.builds || work.pushes, !images.isEmpty {
-            let engine = try await self.engine()
-            if work.builds {
-                let builder = ImageBuilder(
-                    environment: environment, engine: engine, stateFolder: plan.stateFolder, report: report)
-                let outcomes = try await each(plan.products, jobs: work.jobs) { product throws(SolutionError) in
-                    let started = ContinuousClock.now
-                    let outcome = try await builder.build(product)
-                    report(.progress("\(outcome.rawValue.uppercased()): \(product.tag) (\(elapsed(since: started)))"))
-                    return outcome
-                }
-                for (index, outcome) in outcomes.enumerated() { images[index].build = outcome.rawValue }
-            }
-            if work.pushes {
-                let pusher = ImagePusher(engine: engine, logins: RegistryLogins(environment), report: report)
-                let digests = try await each(plan.products, jobs: work.jobs) { product throws(SolutionError) in
-                    let started = ContinuousClock.now
-                    let digest = try await pusher.push(product.tag)
-                    report(.progress("PUSHED: \(product.tag) (\(elapsed(since: started)))"))
-                    return digest
-                }
-                for (index, digest) in digests.enumerated() {
-                    images[index].pushed = true
-                    images[index].digest = digest
-                }
-            }
-        }
-        try plan.writeManifest(environment)
-        report(.progress("Expanding '\(Paths.name(of: plan.templateFile))' to '\(plan.manifestFile)'"))
-        let violations = plan.template.violations()
-        for violation in violations { report(.warning("\(plan.manifestFile): \(violation)")) }
-        if work.failsOnValidationError, !violations.isEmpty {
-            throw SolutionError(
-                .invalidManifest,
-                "the manifest was written, but breaks the deployment schema in \(violations.count) "
-                    + (violations.count == 1 ? "place" : "places"), file: plan.manifestFile)
-        }
-        return Outcome(
-            manifestFile: plan.manifestFile, manifest: plan.template.manifestJSON, platform: plan.platform,
-            images: images, violations: violations)
+        let outcomes = try await run(work, templateFile: templateFile, platforms: platform.map { [$0] } ?? [])
+        return outcomes[0]
     }
 
-    /// The engine, once it has answered.
-    private func engine() async throws(SolutionError) -> DockerEngine {
-        do {
-            let engine = DockerEngine(try EngineEndpoint.standard(environment: environment.variables))
-            _ = try await engine.version()
-            return engine
-        } catch {
-            throw Self.unreachable(error)
+    /// The same for several platforms: all are planned before the first image is built, all built before the first is
+    /// pushed, and all pushed before the first manifest is written.
+    ///
+    /// - Returns: an outcome for each platform; at least one.
+    package func run(
+        _ work: Work, templateFile: String? = nil, platforms: [String]
+    ) async throws(SolutionError) -> [Outcome] {
+        let template = templateFile ?? environment.defaultTemplate
+        var plans: [SolutionPlan] = []
+        for platform in platforms.isEmpty ? [environment.defaultPlatform] : platforms {
+            plans.append(
+                try SolutionPlan(
+                    environment, templateFile: template, platform: platform, credentials: work.credentials))
         }
+        let unresolved = plans.flatMap(\.unresolved).uniqued()
+        if work.failsOnUnresolved, let first = unresolved.first {
+            let more = unresolved.count > 1 ? " (and \(unresolved.count - 1) more)" : ""
+            throw SolutionError(.unresolved, first + more)
+        }
+        for note in unresolved { report(.warning(note)) }
+        var products: [ImageCatalog.Product] = []
+        for product in plans.flatMap(\.products) where !products.contains(where: { $0.tag == product.tag }) {
+            products.append(product)
+        }
+        var images = products.map { ImageResult(tag: $0.tag, platform: $0.platform) }
+        let logins = RegistryLogins(environment, source: work.credentials)
+        var names: [String: String] = [:]
+        if work.builds || work.pushes || work.listsPlatforms, !images.isEmpty {
+            let tools = try await ImageTools.find(environment, work.builder)
+            if work.builds { try await build(products, work, tools, logins, plans[0].stateFolder, into: &images) }
+            if work.pushes { try await push(products, work, tools, logins, into: &images) }
+            if work.listsPlatforms { names = try await list(products, work, tools, logins) }
+        }
+        if work.pins, names.isEmpty { names = try await pin(plans, images, logins) }
+        for index in plans.indices { plans[index].replaceImages(names) }
+        return try write(plans, images, work)
+    }
+
+    private func build(
+        _ products: [ImageCatalog.Product], _ work: Work, _ tools: ImageTools, _ logins: RegistryLogins,
+        _ stateFolder: String, into images: inout [ImageResult]
+    ) async throws(SolutionError) {
+        let builder = ImageBuilder(
+            environment: environment, tools: tools, extraOptions: work.buildOptions, logins: logins,
+            stateFolder: stateFolder, report: report)
+        let outcomes = try await each(products, jobs: work.jobs) { product throws(SolutionError) in
+            let started = ContinuousClock.now
+            let outcome = try await builder.build(product)
+            report(.progress("\(outcome.rawValue.uppercased()): \(product.tag) (\(elapsed(since: started)))"))
+            return outcome
+        }
+        for (index, outcome) in outcomes.enumerated() { images[index].build = outcome.rawValue }
+    }
+
+    private func push(
+        _ products: [ImageCatalog.Product], _ work: Work, _ tools: ImageTools, _ logins: RegistryLogins,
+        into images: inout [ImageResult]
+    ) async throws(SolutionError) {
+        let pusher = ImagePusher(store: tools.store, logins: logins, report: report)
+        let outcomes = try await each(products, jobs: work.jobs) { product throws(SolutionError) in
+            let started = ContinuousClock.now
+            let outcome = try await pusher.push(product.tag)
+            let word = outcome.wasThere ? "ALREADY IN THE REGISTRY" : "PUSHED"
+            report(.progress("\(word): \(product.tag) (\(elapsed(since: started)))"))
+            return outcome
+        }
+        for (index, outcome) in outcomes.enumerated() {
+            images[index].push = outcome.wasThere ? "present" : "pushed"
+            images[index].digest = outcome.digest
+        }
+    }
+
+    /// Puts a list for each module that has images of several platforms.
+    ///
+    /// - Returns: what the manifests are to name, by the tag of each image.
+    private func list(
+        _ products: [ImageCatalog.Product], _ work: Work, _ tools: ImageTools, _ logins: RegistryLogins
+    ) async throws(SolutionError) -> [String: String] {
+        let lists = ManifestLists(store: tools.store, logins: logins)
+        var groups: [(tag: String, images: [String])] = []
+        for product in products {
+            let tag = String(product.tag.dropLast(product.platform.count + 1))
+            if let place = groups.firstIndex(where: { $0.tag == tag }) {
+                groups[place].images.append(product.tag)
+            } else {
+                groups.append((tag, [product.tag]))
+            }
+        }
+        var names: [String: String] = [:]
+        for group in groups {
+            let digest = try await lists.put(group.tag, of: group.images)
+            report(.progress("LISTED: \(group.tag) for \(group.images.count) platforms"))
+            let name = work.pins ? RegistryName(group.tag).pinned(to: digest) : group.tag
+            for image in group.images { names[image] = name }
+        }
+        return names
+    }
+
+    /// Asks the registries for the digests of the solution's own images, as far as a push has not told them.
+    private func pin(
+        _ plans: [SolutionPlan], _ images: [ImageResult], _ logins: RegistryLogins
+    ) async throws(SolutionError) -> [String: String] {
+        var names: [String: String] = [:]
+        for tag in plans.flatMap({ $0.productsByModule.values.map(\.tag) }).uniqued() {
+            var digest = images.first { $0.tag == tag }?.digest
+            if digest == nil {
+                let (registry, name) = await logins.registry(of: tag)
+                do {
+                    digest = try await registry.digest(of: name)
+                } catch {
+                    throw SolutionError(.pushFailed, "\(tag) cannot be pinned: \(error)")
+                }
+            }
+            guard let digest else {
+                throw SolutionError(
+                    .pushFailed, "\(tag) cannot be pinned: the registry does not have it; push it first")
+            }
+            names[tag] = RegistryName(tag).pinned(to: digest)
+        }
+        return names
+    }
+
+    private func write(
+        _ plans: [SolutionPlan], _ images: [ImageResult], _ work: Work
+    ) throws(SolutionError) -> [Outcome] {
+        var outcomes: [Outcome] = []
+        var broken: (count: Int, file: String, place: SourcePlace)?
+        for plan in plans {
+            try plan.writeManifest(environment)
+            report(.progress("Expanding '\(Paths.name(of: plan.templateFile))' to '\(plan.manifestFile)'"))
+            for name in plan.passwordsInManifest {
+                report(
+                    .warning(
+                        "\(plan.manifestFile) holds the password of the registry \(name) in plain text; "
+                            + "--credentials env keeps it out"))
+            }
+            let violations = plan.template.violations()
+            for violation in violations {
+                let place = plan.template.place(of: violation)
+                report(.warning("\(plan.templateFile):\(place.line):\(place.column): \(violation)"))
+            }
+            if let first = violations.first, broken == nil {
+                broken = (violations.count, plan.templateFile, plan.template.place(of: first))
+            }
+            let tags = plan.products.map(\.tag)
+            outcomes.append(
+                Outcome(
+                    manifestFile: plan.manifestFile, manifest: plan.template.manifestJSON, platform: plan.platform,
+                    images: images.filter { tags.contains($0.tag) }, violations: violations,
+                    moduleImages: Dictionary(
+                        plan.template.userModules.map { ($0.name, plan.template.image(of: $0.name)) },
+                        uniquingKeysWith: { $1 })))
+        }
+        if work.failsOnValidationError, let broken {
+            throw SolutionError(
+                .invalidManifest,
+                "the manifest was written, but breaks the deployment schema in \(broken.count) "
+                    + (broken.count == 1 ? "place" : "places"), file: broken.file, place: broken.place)
+        }
+        return outcomes
     }
 
     static func unreachable(_ error: EngineError) -> SolutionError {
@@ -162,6 +280,14 @@ package struct Solution: Sendable {
         for failure in failures.dropFirst() where failure != failures[0] { report(.warning("\(failure)")) }
         if let first = failures.first { throw first }
         return results.compactMap(\.self)
+    }
+}
+
+extension Sequence where Element: Hashable {
+    /// Each element once, where it comes first.
+    fileprivate func uniqued() -> [Element] {
+        var seen: Set<Element> = []
+        return filter { seen.insert($0).inserted }
     }
 }
 

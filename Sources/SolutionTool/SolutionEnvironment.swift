@@ -4,6 +4,7 @@ import SystemPackage
 /// The variables that a solution sees, and the settings among them: the process's environment, the `.env` file of the
 /// working folder, and the defaults of settings that neither gives.
 package struct SolutionEnvironment: Sendable {
+    private let process: [String: String]
     /// What templates and module descriptions can use.
     package let variables: [String: String]
     /// Absolute.
@@ -17,6 +18,8 @@ package struct SolutionEnvironment: Sendable {
         "DEPLOYMENT_CONFIG_TEMPLATE_FILE": "deployment.template.json",
         "DEPLOYMENT_CONFIG_DEBUG_TEMPLATE_FILE": "deployment.debug.template.json", "DEFAULT_PLATFORM": "amd64",
         "DEFAULT_MODULE_NAME": "filtermodule", "LOGS_PATH": "logs",
+        // Templates see it; nothing here uses it.
+        "LOGS_CMD": "start /B start cmd.exe @cmd /k docker logs {0} -f",
     ]
 
     /// Reads the environment file of a working folder.
@@ -25,6 +28,7 @@ package struct SolutionEnvironment: Sendable {
     /// - Throws: `badSetting` for a malformed connection string, `missingFile` when the file exists and cannot be read.
     package init(process: [String: String], workingFolder: String) throws(SolutionError) {
         self.workingFolder = workingFolder
+        self.process = process
         var name = (process["DOTENV_FILE"] ?? "")[...]
         for quote in ["\"", "'"] as [Character] {
             while name.first == quote { name.removeFirst() }
@@ -44,8 +48,13 @@ package struct SolutionEnvironment: Sendable {
         }
         for (name, value) in Self.defaults where (variables[name] ?? "").trimmed.isEmpty { variables[name] = value }
         self.variables = variables
-        try check("IOTHUB_CONNECTION_STRING", needs: ["HostName", "SharedAccessKeyName", "SharedAccessKey"])
-        try check("DEVICE_CONNECTION_STRING", needs: ["HostName", "DeviceId", "SharedAccessKey"])
+        try checkHubConnectionString()
+        try checkDeviceConnectionString()
+    }
+
+    /// The same with the environment file as it is now.
+    func readAgain() throws(SolutionError) -> SolutionEnvironment {
+        try SolutionEnvironment(process: process, workingFolder: workingFolder)
     }
 
     /// A setting without blanks at its ends; empty when it is not set.
@@ -79,12 +88,30 @@ package struct SolutionEnvironment: Sendable {
         return members
     }
 
-    private func check(_ name: String, needs: [String]) throws(SolutionError) {
+    /// A string without a key is let pass here: only what talks to the hub needs one.
+    private func checkHubConnectionString() throws(SolutionError) {
+        let name = "IOTHUB_CONNECTION_STRING"
         guard !setting(name).isEmpty else { return }
         let members = connectionString(name)
-        guard let missing = needs.first(where: { members[$0.lowercased()] == nil }) else { return }
-        throw SolutionError(
-            .badSetting, "the connection string in \(name) has no \(missing); it needs \(needs.joined(separator: ", "))"
-        )
+        let missing =
+            members["hostname"] == nil
+            ? "HostName"
+            : members["sharedaccesskey"] != nil && members["sharedaccesskeyname"] == nil ? "SharedAccessKeyName" : nil
+        if let missing {
+            throw SolutionError(
+                .badSetting,
+                "the connection string in \(name) has no \(missing); it needs HostName, SharedAccessKeyName, SharedAccessKey"
+            )
+        }
+    }
+
+    private func checkDeviceConnectionString() throws(SolutionError) {
+        let name = "DEVICE_CONNECTION_STRING"
+        let members = connectionString(name)
+        if !members.isEmpty, members["hostname"] == nil {
+            throw SolutionError(
+                .badSetting,
+                "the connection string in \(name) has no HostName; it needs HostName, DeviceId, SharedAccessKey")
+        }
     }
 }

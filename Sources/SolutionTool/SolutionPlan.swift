@@ -7,32 +7,51 @@ package struct SolutionPlan: Sendable {
     package let templateFile: String
     package let platform: String
     /// Expanded, with the images and create options of the manifest.
-    package let template: DeploymentTemplate
+    package private(set) var template: DeploymentTemplate
+    /// What each module of the solution becomes, by the module's name in the template.
+    package let productsByModule: [String: ImageCatalog.Product]
     /// The images to build or push, each once, in the order of the template; modules to bypass are left out.
     package let products: [ImageCatalog.Product]
     /// Relative to the working folder.
     package let manifestFile: String
-    /// What stays unresolved: image placeholders and variables, each in a sentence with its place.
-    package let unresolved: [String]
-    /// Whether the template holds values that look like registry passwords is the caller's concern; this is the folder
-    /// for what we keep beside the template.
+    /// What stays unresolved: image placeholders (errors) and variables (warnings).
+    package let unresolvedFindings: [SolutionFinding]
+    /// The same, each in a sentence with its place.
+    package var unresolved: [String] {
+        unresolvedFindings.map { finding in
+            let place = finding.place.map { ":\($0.line):\($0.column)" } ?? ""
+            return "\(finding.file)\(place): \(finding.reason)"
+        }
+    }
+    /// The folder for what we keep beside the template.
     let stateFolder: String
 
     /// - Parameters:
     ///   - templateFile: relative to the working folder.
     ///   - platform: chooses among the platforms of each module and names the manifest.
+    ///   - credentials: how registry credentials stand in the manifest; nil for as the template says.
     package init(
-        _ environment: SolutionEnvironment, templateFile: String, platform: String
+        _ environment: SolutionEnvironment, templateFile: String, platform: String,
+        credentials: CredentialSource? = nil
     ) throws(SolutionError) {
         self.templateFile = templateFile
         self.platform = platform
+        guard !platform.contains("/") else {
+            throw SolutionError(
+                .badSetting,
+                "the platform \"\(platform)\" becomes part of a file's name and cannot hold a slash; \"arm32v7\" would do"
+            )
+        }
         let folder = Paths.folder(of: templateFile)
         stateFolder = environment.path(Paths.join(folder, ".hedgerow"))
-        var unresolved: [String] = []
+        var unresolved: [SolutionFinding] = []
 
-        let text = try Self.read(templateFile, environment, kind: "the deployment template")
-        unresolved += Self.notes(text, file: templateFile)
+        let text = try Self.read(templateFile, environment, kind: "the deployment template", credentials)
+        unresolved += Self.notes(text, file: templateFile).filter { note in
+            credentials == nil || !note.reason.contains("PASSWORD")
+        }
         var template = try DeploymentTemplate(text, file: templateFile)
+        template.setRegistryCredentials { DeploymentCredentials.entry($0, $1, for: credentials) }
 
         var catalog = ImageCatalog(platform: platform, containerTag: environment.containerTag)
         var descriptions: [String: ExpandedText] = [:]
@@ -40,7 +59,14 @@ package struct SolutionPlan: Sendable {
             let file = Paths.join(moduleFolder, "module.json")
             let text = try Self.read(file, environment, kind: "the module description")
             descriptions[file] = text
-            return try ModuleDescription(text, file: file)
+            var module = try ModuleDescription(text, file: file)
+            guard module.asksForContentHash else { return module }
+            for (name, dockerfile) in module.platforms
+            where name == platform || name == "\(platform).debug" || template.mentions(platform: name) {
+                module.contentHashes[name] = try ContentHash.of(
+                    module, dockerfile: dockerfile, platform: name, folder: moduleFolder, environment)
+            }
+            return module
         }
         let modulesFolder = Paths.join(folder, environment.modulesPath)
         for name in LocalFiles.names(in: environment.path(modulesFolder)) ?? [] {
@@ -58,18 +84,23 @@ package struct SolutionPlan: Sendable {
         }
 
         var images: [String: String] = [:]
+        var byModule: [String: ImageCatalog.Product] = [:]
         var products: [ImageCatalog.Product] = []
         for module in template.userModules {
             guard let product = catalog.product(for: module.image) else {
                 if ImageCatalog.isPlaceholder(module.image) {
                     unresolved.append(
-                        "\(templateFile): the image \(module.image) of the module \"\(module.name)\" stays as it is: "
-                            + "no module of the solution has that name with a Dockerfile for that platform "
-                            + "(chosen platform: \(platform))")
+                        SolutionFinding(
+                            .error, .image,
+                            "the image \(module.image) of the module \"\(module.name)\" stays as it is: "
+                                + "no module of the solution has that name with a Dockerfile for that platform "
+                                + "(chosen platform: \(platform))", file: templateFile,
+                            place: text.place(of: template.imagePath(of: module.name))))
                 }
                 continue
             }
             images[module.name] = product.tag
+            byModule[module.name] = product
             if !environment.bypasses(module: module.name), !products.contains(where: { $0.tag == product.tag }) {
                 products.append(product)
             }
@@ -81,8 +112,9 @@ package struct SolutionPlan: Sendable {
         template.setImages(images)
         try template.convertCreateOptions()
         self.template = template
+        productsByModule = byModule
         self.products = products
-        self.unresolved = unresolved
+        unresolvedFindings = unresolved
         let ownName = environment.setting("DEPLOYMENT_CONFIG_FILE")
         let name =
             ownName.isEmpty
@@ -91,11 +123,15 @@ package struct SolutionPlan: Sendable {
     }
 
     private static func read(
-        _ file: String, _ environment: SolutionEnvironment, kind: String
+        _ file: String, _ environment: SolutionEnvironment, kind: String, _ credentials: CredentialSource? = nil
     ) throws(SolutionError) -> ExpandedText {
         do {
-            return ExpandedText(
-                try LocalFiles.read(environment.path(file)), variables: environment.variables)
+            let source = try LocalFiles.read(environment.path(file))
+            var variables = environment.variables
+            if credentials != nil {
+                for name in DeploymentCredentials.secretVariables(in: source) { variables[name] = nil }
+            }
+            return ExpandedText(source, variables: variables)
         } catch {
             if error == .noSuchFileOrDirectory {
                 throw SolutionError(.missingFile, "\(kind) does not exist", file: file)
@@ -104,18 +140,36 @@ package struct SolutionPlan: Sendable {
         }
     }
 
-    private static func notes(_ text: ExpandedText, file: String) -> [String] {
+    private static func notes(_ text: ExpandedText, file: String) -> [SolutionFinding] {
         text.unresolved.map {
-            "\(file):\($0.place.line):\($0.place.column): the variable \($0.name) is not set and stays as it is written"
+            SolutionFinding(
+                .warning, .variable, "the variable \($0.name) is not set and stays as it is written", file: file,
+                place: $0.place)
         }
     }
 
-    /// Writes the manifest, whole or not at all; leaves a file that says the same already alone.
+    /// Puts other images in place of those that the solution makes, by their tags.
+    mutating func replaceImages(_ images: [String: String]) {
+        template.setImages(productsByModule.compactMapValues { images[$0.tag] })
+    }
+
+    /// The registries whose passwords the manifest holds, by their names in it.
+    package var passwordsInManifest: [String] {
+        template.registryCredentials.filter { DeploymentCredentials.holdsSecret($0.value) }.map(\.key)
+    }
+
+    /// Writes the manifest, whole or not at all; leaves a file that says the same already alone. A manifest with
+    /// passwords is for its owner's eyes only.
     package func writeManifest(_ environment: SolutionEnvironment) throws(SolutionError) {
         let path = environment.path(manifestFile)
         let content = template.manifest()
-        if let present = try? LocalFiles.read(path), present == content { return }
+        let isSecret = !passwordsInManifest.isEmpty
+        if let present = try? LocalFiles.read(path), present == content {
+            if isSecret { LocalFiles.hide(path) }
+            return
+        }
         try LocalFiles.makeFolder(Paths.folder(of: path))
-        try LocalFiles.write(content, to: path)
+        try LocalFiles.write(
+            content, to: path, permissions: isSecret ? [.ownerReadWrite] : [.ownerReadWrite, .groupRead, .otherRead])
     }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import JSONDocument
 import NIOHTTP1
 import ServiceClient
+import SolutionTool
 import Terminal
 
 struct DeploymentCommand: AsyncParsableCommand {
@@ -37,7 +38,8 @@ extension DeploymentCommand {
 
         func run() async throws {
             var configuration: JSONObject = [
-                "id": .string(id), "schemaVersion": "2.0", "content": try readContent(),
+                "id": .string(id), "schemaVersion": "2.0",
+                "content": try await DeploymentCredentials.filled(try readContent(), .current()),
                 "targetCondition": .string(targetCondition), "priority": JSONValue(priority),
             ]
             configuration["labels"] = try labels.map { text in

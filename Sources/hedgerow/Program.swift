@@ -31,8 +31,8 @@ struct Hedgerow: AsyncParsableCommand {
             CommandGroup(
                 name: "Solution",
                 subcommands: [
-                    NewCommand.self, AddCommand.self, GenconfigCommand.self, BuildCommand.self, PushCommand.self,
-                    DeployCommand.self,
+                    NewCommand.self, AddCommand.self, InitCommand.self, ValidateCommand.self, GenconfigCommand.self,
+                    BuildCommand.self, PushCommand.self, DeployCommand.self, DevCommand.self,
                 ]),
             CommandGroup(name: "Device", subcommands: [EdgeCommand.self]),
         ])

@@ -134,7 +134,7 @@ struct DeviceDeployment {
 
     /// Sets the modules of the device.
     func apply(_ manifest: JSONValue, file: String) async throws {
-        let content = try Self.content(manifest, file: file)
+        let content = try await DeploymentCredentials.filled(try Self.content(manifest, file: file), environment)
         let device = try device()
         try await access().withClient { client in
             _ = try await client.call(.POST, ["devices", device, "applyConfigurationContent"], body: content)
@@ -144,7 +144,7 @@ struct DeviceDeployment {
 
     /// Creates a deployment.
     func create(_ id: String, _ manifest: JSONValue, file: String, condition: String, priority: Int) async throws {
-        let content = try Self.content(manifest, file: file)
+        let content = try await DeploymentCredentials.filled(try Self.content(manifest, file: file), environment)
         try await access().withClient { client in
             _ = try await client.call(
                 .PUT, ["configurations", id],

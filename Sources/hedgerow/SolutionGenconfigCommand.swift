@@ -10,6 +10,6 @@ struct GenconfigCommand: AsyncParsableCommand {
     @OptionGroup var options: SolutionOptions
 
     func run() async throws {
-        _ = try await options.run(try SolutionEnvironment.current(), builds: false, pushes: false)
+        _ = try await options.run(try options.environment(), options.work(builds: false, pushes: false))
     }
 }

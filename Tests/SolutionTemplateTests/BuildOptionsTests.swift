@@ -31,15 +31,40 @@ import Testing
     }
 
     @Test(arguments: [
-        "--secret id=a", "--ssh default", "--ulimit nofile=1", "--compress", "--cgroup-parent x", "--iidfile f",
-        "--output o",
-        "--cache-to x", "--no-cache=maybe", "--add-host db", "--memory much", "--build-arg", "word",
+        "--ulimit nofile=1", "--compress", "--cgroup-parent x", "--iidfile f", "--output o", "--secret src=f",
+        "--cache-to", "--no-cache=maybe", "--add-host db", "--memory much", "--build-arg", "word",
     ]) func `Everything else is refused by name`(entry: String) {
         #expect {
             _ = try options(entry)
         } throws: { error in
             guard let error = error as? SolutionError else { return false }
             return error.reason.contains(entry.split { " =".contains($0) }[0]) && error.file == "module.json"
+        }
+    }
+
+    @Test func `What needs BuildKit is known, and what BuildKit leaves undone`() throws {
+        let modern = try options("--secret id=a,src=f", "--ssh", "--cache-to type=inline")
+        #expect(modern.secrets == ["id=a,src=f"] && modern.ssh == ["default"] && modern.cacheTo == ["type=inline"])
+        #expect(modern.modernOnly == ["--secret", "--ssh", "--cache-to"] && !modern.isClassicOnly)
+        #expect(try options("--memory 64m").isClassicOnly && options("--network bridge").isClassicOnly)
+        #expect(try !options("--network host", "--no-cache").isClassicOnly)
+    }
+
+    @Test func `The command line wins over the file`() throws {
+        var options = try options("--build-arg A=1", "--target first")
+        try options.add("--build-arg", "A=two words")
+        try options.add("--target", "second")
+        #expect(options.arguments.map(\.value) == ["two words"] && options.target == "second")
+    }
+
+    @Test func `A misspelt option is told with its place and what was meant`() throws {
+        let text = ExpandedText(
+            Array("{\"image\": {\n  \"buildOptions\": [\"--pull\",\n    \"--build-args A=1\"]}}".utf8), variables: [:])
+        let module = try ModuleDescription(text, file: "m/module.json")
+        #expect {
+            _ = try module.readBuildOptions()
+        } throws: { error in
+            "\(error)" == "m/module.json:3:5: Not supported build option --build-args; is --build-arg meant?"
         }
     }
 

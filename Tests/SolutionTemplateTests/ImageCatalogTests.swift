@@ -34,7 +34,7 @@ import Testing
         (#"{"repository": "r", "tag": {"version": "2", "platforms": {"p": "D"}}}"#, "r:2-rc1-p"),
         (#"{"repository": "r", "tag": {"version": "", "platforms": {"p": "D"}}}"#, "r:-rc1-p"),
         (#"{"repository": "r", "tag": {"platforms": {"p": "D"}}}"#, "r:0.0.0-rc1-p"),
-        (#"{"tag": {"version": 1.10, "platforms": {"p": "D"}}}"#, ":1.10-rc1-p"),
+        (#"{"tag": {"version": 1.10, "platforms": {"p": "D"}}}"#, ":1.1-rc1-p"),
     ]) func `A tag is made of repository, version, container tag and platform`(image: String, tag: String) throws {
         #expect(try module(image).tag(platform: "p", containerTag: "rc1") == tag)
     }
