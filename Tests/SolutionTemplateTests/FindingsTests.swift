@@ -45,8 +45,8 @@ import Testing
         let text = text(modules: module("probe"), routes: #""up": "FROM /messages/* WERE a = 1 INTO $upstream""#)
         let found = try #require(try findings(text).first)
         #expect(found.rule == .route && found.severity == .error && found.reason.contains("\"up\""))
-        // Line 13; the route begins in column 8, and its 18th character is the first that fits nowhere.
-        #expect(found.place == SourcePlace(line: 13, column: 8 + 17))
+        // Line 12; the route begins in column 8, and its 18th character is the first that fits nowhere.
+        #expect(found.place == SourcePlace(line: 12, column: 8 + 17))
     }
 
     @Test func `A route to a module that is not there is told with the name that was meant`() throws {
@@ -123,7 +123,7 @@ import Testing
         let text = text(modules: module("probe").replacing("\"running\"", with: "\"up\""))
         let found = try #require(try findings(text).first)
         #expect(
-            found.rule == .schema && found.place == SourcePlace(line: 8, column: 40) && found.reason.contains("running")
+            found.rule == .schema && found.place == SourcePlace(line: 8, column: 39) && found.reason.contains("running")
         )
     }
 
@@ -137,7 +137,7 @@ import Testing
         let text = ExpandedText(
             Array("/* a */ {\"x\\u0041\": 1, // b\n \"list\": [true, {\"k\": \"v\"}],\n \"k\": 1, \"k\": 22}".utf8),
             variables: [:])
-        #expect(text.place(of: ["xA"]) == SourcePlace(line: 1, column: 20))
+        #expect(text.place(of: ["xA"]) == SourcePlace(line: 1, column: 21))
         #expect(text.place(of: ["list", "1", "k"]) == SourcePlace(line: 2, column: 23))
         #expect(text.place(of: ["k"]) == SourcePlace(line: 3, column: 15))
         #expect(text.place(of: ["list", "7"]) == SourcePlace(line: 2, column: 10))
