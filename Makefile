@@ -4,7 +4,7 @@ ARGS ?=
 SWIFT ?= swift
 PROGRAM := .build/release/hedgerow
 
-.PHONY: help setup build demo down test torture bench-edge format lint clean fuzz
+.PHONY: help setup build demo down test torture bench-edge bench-solution format lint clean fuzz
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,11 @@ bench-edge: ## the edge hub against mosquitto: throughput, latency, drain rate, 
 	@scripts/bench-edge
 fuzz: ## give every decoder hostile inputs: make fuzz INPUTS=10000000
 	HEDGEROW_FUZZ=$(or $(INPUTS),10000000) $(SWIFT) test -c release -Xswiftc -enable-testing --filter FuzzTests
+
+bench-solution: ## our solution tool and the former one, in alternation
+	@scripts/setup --for-tests
+	$(SWIFT) build -c release --product hedgerow
+	@scripts/with-engine Benchmarks/solution.py $(PROGRAM)
 
 format: ## rewrite the sources in the house style
 	$(SWIFT) format -i -r Sources Tests Package.swift

@@ -76,6 +76,7 @@ package struct DevelopmentLoop: Sendable {
             return (outcome, "\(pushed) of \(outcome.images.count)")
         }
         let name = deploymentName(number)
+        let before = try await reportedModules()
         try await timed("deploy") {
             let content = try await DeploymentCredentials.filled(
                 outcome.manifest["content"] ?? outcome.manifest, environment)
@@ -85,13 +86,15 @@ package struct DevelopmentLoop: Sendable {
             return ((), isRepeated ? "as before" : name)
         }
         try await timed("running on \(options.device)") {
-            ((), try await waitForDevice(outcome.moduleImages))
+            ((), try await waitForDevice(outcome.moduleImages, before: before))
         }
         return built
     }
 
     private func work(builds: Bool) -> Solution.Work {
         var work = Solution.Work(builds: builds, pushes: false, jobs: options.jobs)
+        // Passwords stay out of the file; they are filled in on the way to the hub.
+        work.credentials = .env
         work.builder = options.builder
         return work
     }
@@ -141,31 +144,43 @@ package struct DevelopmentLoop: Sendable {
 
     // MARK: Device
 
-    /// Waits until the device reports each module as running with its image.
-    private func waitForDevice(_ images: [String: String]) async throws -> String {
+    private func agentTwin() async throws -> JSONValue {
+        try await client.call(.GET, ["twins", options.device, "modules", "$edgeAgent"]).body
+    }
+
+    private func reportedModules() async throws -> JSONValue? {
+        try await agentTwin()["properties"]?["reported"]?["modules"]
+    }
+
+    /// Waits until the device has applied what the hub wants of it and reports each module as running with its image,
+    /// started anew where the image is another one than before.
+    private func waitForDevice(_ images: [String: String], before: JSONValue?) async throws -> String {
         let deadline = ContinuousClock.now + options.patience
-        var last = "the device has reported nothing"
         while true {
-            let twin = try await client.call(.GET, ["twins", options.device, "modules", "$edgeAgent"]).body
+            let twin = try await agentTwin()
             let reported = twin["properties"]?["reported"]
+            let isApplied =
+                reported?["lastDesiredVersion"] == twin["properties"]?["desired"]?["$version"]
+                && reported?["lastDesiredStatus"]?["code"]?.int == 200
             let waiting = images.filter { name, image in
-                let module = reported?["modules"]?[name]
-                return module?["settings"]?["image"]?.string != image || module?["runtimeStatus"]?.string != "running"
+                let (old, new) = (before?[name], reported?["modules"]?[name])
+                return Self.image(of: new) != image || new?["runtimeStatus"]?.string != "running"
+                    || (Self.image(of: old) != image && new?["lastStartTimeUtc"] == old?["lastStartTimeUtc"])
             }
-            if waiting.isEmpty { return images.keys.sorted().joined(separator: ", ") }
-            if let status = reported?["lastDesiredStatus"] { last = status.text() }
-            for name in waiting.keys.sorted() {
-                if let module = reported?["modules"]?[name] {
-                    last +=
-                        "; \(name): \(module["runtimeStatus"]?.string ?? "unknown") \(module["statusDescription"]?.string ?? "")"
-                }
-            }
+            if isApplied, waiting.isEmpty { return images.keys.sorted().joined(separator: ", ") }
             guard ContinuousClock.now < deadline else {
-                throw SolutionError(
-                    .hub, "\(options.device) does not run \(waiting.keys.sorted().joined(separator: ", ")) yet: \(last)"
-                )
+                var words = reported?["lastDesiredStatus"]?.text() ?? "the device has reported nothing"
+                for name in waiting.keys.sorted() {
+                    let module = reported?["modules"]?[name]
+                    words +=
+                        "; \(name): \(module?["runtimeStatus"]?.string ?? "unknown")"
+                        + " \(module?["statusDescription"]?.string ?? "")"
+                }
+                throw SolutionError(.hub, "\(options.device) does not run the new deployment yet: \(words)")
             }
             try await Task.sleep(for: .milliseconds(50))
         }
     }
+
+    private static func image(of module: JSONValue?) -> String? { module?["settings"]?["image"]?.string }
 }

@@ -1,7 +1,7 @@
 import Foundation
 
 /// A solution of one test with one module, in a folder of its own.
-struct SmallSolution: ~Copyable {
+final class SmallSolution: Sendable {
     let folder: String
     /// Without platform.
     let image: String
@@ -42,23 +42,23 @@ struct SmallSolution: ~Copyable {
         for (file, text) in all { try write(text, to: file) }
     }
 
-    borrowing func write(_ text: String, to file: String) throws {
+    func write(_ text: String, to file: String) throws {
         let url = URL(filePath: "\(folder)/\(file)")
         try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
         try Data(text.utf8).write(to: url)
     }
 
-    borrowing func read(_ file: String) -> String? {
+    func read(_ file: String) -> String? {
         FileManager.default.contents(atPath: "\(folder)/\(file)").map { String(decoding: $0, as: UTF8.self) }
     }
 
-    borrowing func run(
+    func run(
         _ arguments: String..., environment: [String: String?] = [:]
     ) async throws -> ProgramUnderTest.Outcome {
         try await ProgramUnderTest.run(arguments, environment: environment, folder: folder)
     }
 
-    borrowing func mode(_ file: String) -> Int? {
+    func mode(_ file: String) -> Int? {
         (try? FileManager.default.attributesOfItem(atPath: "\(folder)/\(file)"))?[.posixPermissions] as? Int
     }
 

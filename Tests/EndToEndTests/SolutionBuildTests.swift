@@ -49,7 +49,7 @@ struct SolutionBuildTests {
         #expect(try result(listed)["modules"]?["one"]?.string == "\(solution.image):1")
         let url = try #require(
             URL(string: "http://\(registry.address)/v2/\(solution.image.split(separator: "/")[1])/manifests/1"))
-        let list = try JSONValue(parsing: try Data(contentsOf: url))
+        let list = try JSONValue(parsing: Data(contentsOf: url))
         let processors = (list["manifests"]?.array ?? []).compactMap { $0["platform"]?["architecture"]?.string }
         #expect(processors.sorted() == ["amd64", "arm"])
         for tag in tags { try? await engine().removeImage(tag, force: true) }
@@ -94,7 +94,7 @@ struct SolutionBuildTests {
         let refused = try await solution.run(
             "build", "--builder", "classic", "--secret", "id=s,src=.env", "--no-cache")
         #expect(refused.code == 1 && refused.errors.contains("--secret needs BuildKit"))
-        if hasBuildKit, Machine.hasBase("amd64") || true {
+        if hasBuildKit {
             let given = try await solution.run("build", "--secret", "id=s,src=.env", "--no-cache")
             #expect(given.succeeded, "\(given.errors)")
         }

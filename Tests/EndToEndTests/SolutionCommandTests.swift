@@ -105,7 +105,7 @@ import Testing
     {
         let first = try SmallSolution(version: "1.0-${CONTENT_HASH}")
         let second = try SmallSolution(version: "1.0-${CONTENT_HASH}")
-        func version(_ solution: borrowing SmallSolution) async throws -> String {
+        func version(_ solution: SmallSolution) async throws -> String {
             let run = try await solution.run("genconfig", "--output", "json")
             let image = try JSONValue(parsing: run.output)["modules"]?["one"]?.string ?? ""
             return String(image.split(separator: ":").last ?? "")
