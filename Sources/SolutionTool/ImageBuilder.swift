@@ -11,6 +11,8 @@ struct ImageBuilder: Sendable {
     /// Options of the command line, which win over those of a module.
     let extraOptions: [(name: String, value: String?)]
     let logins: RegistryLogins
+    /// Whether a platform's name says which processor the image is for, where no option does.
+    let namesProcessor: Bool
     /// Where records and logs lie; absolute.
     let stateFolder: String
     let report: SolutionReport
@@ -23,6 +25,11 @@ struct ImageBuilder: Sendable {
         var options = try product.module.readBuildOptions()
         for option in extraOptions { try options.add(option.name, option.value) }
         let dockerfile = Paths.normalized(Paths.join(environment.path(product.folder), product.dockerfile))
+        if namesProcessor, options.platform == nil {
+            options.platform = PlatformProcessor.of(product.platform).map {
+                $0 == "arm" ? "linux/arm/v7" : "linux/\($0)"
+            }
+        }
         report(.progress("PROCESSING DOCKERFILE: \(Paths.normalized(Paths.join(product.folder, product.dockerfile)))"))
         report(.progress("BUILDING DOCKER IMAGE: \(product.tag)"))
         for option in options.ignored {

@@ -122,7 +122,7 @@ package struct Solution: Sendable {
     ) async throws(SolutionError) {
         let builder = ImageBuilder(
             environment: environment, tools: tools, extraOptions: work.buildOptions, logins: logins,
-            stateFolder: stateFolder, report: report)
+            namesProcessor: work.listsPlatforms, stateFolder: stateFolder, report: report)
         let outcomes = try await each(products, jobs: work.jobs) { product throws(SolutionError) in
             let started = ContinuousClock.now
             let outcome = try await builder.build(product)

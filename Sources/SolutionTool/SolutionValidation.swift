@@ -104,7 +104,7 @@ package struct SolutionValidation: Sendable {
 }
 
 /// The processor that the name of a platform stands for, as far as it is one of the usual ones.
-private enum PlatformProcessor {
+enum PlatformProcessor {
     static func of(_ platform: String) -> String? {
         let name = platform.lowercased().replacing(".debug", with: "")
         switch name.hasPrefix("linux/") ? String(name.dropFirst(6)) : name {
