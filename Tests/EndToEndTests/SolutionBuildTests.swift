@@ -3,6 +3,10 @@ import Foundation
 import JSONDocument
 import Testing
 
+#if canImport(FoundationNetworking)
+    import FoundationNetworking
+#endif
+
 /// Building and pushing with real engines, builders and registries.
 @Suite(.serialized, .enabled(if: Machine.hasEngine && Machine.hasRegistry))
 struct SolutionBuildTests {
@@ -49,7 +53,11 @@ struct SolutionBuildTests {
         #expect(try result(listed)["modules"]?["one"]?.string == "\(solution.image):1")
         let url = try #require(
             URL(string: "http://\(registry.address)/v2/\(solution.image.split(separator: "/")[1])/manifests/1"))
-        let list = try JSONValue(parsing: Data(contentsOf: url))
+        var request = URLRequest(url: url)
+        request.setValue(
+            "application/vnd.docker.distribution.manifest.list.v2+json", forHTTPHeaderField: "Accept")
+        let (body, _) = try await URLSession.shared.data(for: request)
+        let list = try JSONValue(parsing: body)
         let processors = (list["manifests"]?.array ?? []).compactMap { $0["platform"]?["architecture"]?.string }
         #expect(processors.sorted() == ["amd64", "arm"])
         for tag in tags { try? await engine().removeImage(tag, force: true) }
