@@ -98,7 +98,8 @@ extension AMQPConnection {
             throw AMQPDecodingError(
                 condition: "amqp:resource-limit-exceeded", reason: "more than \(limits.links) links")
         }
-        links[name] = AMQPLink(peerIsSender: !attach.isReceiver, deliveryCount: attach.initialDeliveryCount ?? 0)
+        links[name] = AMQPLink(
+            peerIsSender: !attach.isReceiver, deliveryCount: attach.isReceiver ? 0 : attach.initialDeliveryCount ?? 0)
         events.append(.attach(name, attach))
     }
 
@@ -143,7 +144,7 @@ extension AMQPConnection {
         answer.maxMessageSize = UInt64(limits.messageSize)
         answer.properties = attach.properties
         write(AMQPFrame(channel: name.channel, .attach(answer)))
-        if link.peerIsSender { grantCredit(name, link) } else { link.deliveryCount = 0 }
+        if link.peerIsSender { grantCredit(name, link) }
         return true
     }
 
@@ -188,16 +189,17 @@ extension AMQPConnection {
             return
         }
         let name = Link(channel: channel, handle: handle)
-        guard let link = links[name], link.phase == .attached else { return }
+        guard let link = links[name], link.phase != .ended else { return }
         if !link.peerIsSender {
             let granted = (flow.deliveryCount ?? 0) &+ (flow.linkCredit ?? 0)
             let credit = granted &- link.deliveryCount
             // Credit below zero wraps to a number beyond any sensible grant.
             link.credit = credit <= UInt32(Int32.max) ? credit : 0
             link.isDraining = flow.drain
-            events.append(.creditChanged(name))
+            // Credit that came with the wish for a link is there when the link is.
+            if link.phase == .attached { events.append(.creditChanged(name)) }
         }
-        if flow.echo { writeFlow(channel, session, name, link) }
+        if flow.echo, link.phase == .attached { writeFlow(channel, session, name, link) }
     }
 
     /// How many messages the peer takes on a link to it.

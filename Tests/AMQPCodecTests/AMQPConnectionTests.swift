@@ -108,7 +108,7 @@ import Testing
                 case .attach(let link, let attach):
                     story.append("attach \(link.handle)")
                     connection.accept(link, attach)
-                case .creditChanged(let link): story.append("credit \(connection.credit(of: link))")
+                case .creditChanged(let link): story.append("credit of \(link.handle)")
                 case .windowOpened: story.append("window")
                 case .message(let link, let delivery, _, let payload, let isSettled):
                     story.append("message \(link.handle) \(delivery) \(payload.readableBytes) \(isSettled)")
@@ -123,43 +123,46 @@ import Testing
         return story
     }
 
-    private var conversationBytes: ByteBuffer {
+    /// What comes before the links are taken, and what needs them.
+    private var conversationBytes: [ByteBuffer] {
         var all = ByteBuffer(bytes: AMQPFrame.ProtocolHeader.sasl.bytes)
         AMQPFrame(kind: .sasl, .saslInit(mechanism: "ANONYMOUS", response: nil, hostName: nil)).write(to: &all)
         all.writeBytes(AMQPFrame.ProtocolHeader.amqp.bytes)
-        for frame in Self.conversation { frame.write(to: &all) }
-        return all
+        for frame in Self.conversation.prefix(4) { frame.write(to: &all) }
+        return [all, bytes(Array(Self.conversation.dropFirst(4)))]
     }
 
     @Test func `A conversation means the same whole, byte by byte and in any pieces`() {
         let all = conversationBytes
-        let whole = story([all])
+        let whole = story(all)
         #expect(
             whole == [
-                "sasl ANONYMOUS", "open peer", "attach 0", "attach 1", "credit 5", "message 0 0 1 false",
+                "sasl ANONYMOUS", "open peer", "attach 0", "attach 1", "credit of 1", "message 0 0 1 false",
                 "message 0 1 1 true", "message 0 3 4000 false", "detached 0", "detached 1", "closed ",
             ])
-        #expect(story(all.readableBytesView.map { ByteBuffer(integer: $0) }) == whole)
+        #expect(story(all.flatMap { $0.readableBytesView.map { ByteBuffer(integer: $0) } }) == whole)
         for _ in 0..<200 {
-            var rest = all
             var parts: [ByteBuffer] = []
-            while rest.readableBytes > 0 {
-                let length = Int.random(in: 1...max(1, min(rest.readableBytes, Int.random(in: 1...2000))))
-                rest.readSlice(length: length).map { parts.append($0) }
+            for var rest in all {
+                while rest.readableBytes > 0 {
+                    let length = Int.random(in: 1...max(1, min(rest.readableBytes, Int.random(in: 1...2000))))
+                    rest.readSlice(length: length).map { parts.append($0) }
+                }
             }
             #expect(story(parts) == whole)
         }
     }
 
     @Test func `Any bytes are dealt with or end the connection`() {
-        let valid = Array(conversationBytes.readableBytesView)
+        let valid = conversationBytes.flatMap { Array($0.readableBytesView) }
         for _ in 0..<4_000 {
             var mutated = valid
             for _ in 0..<Int.random(in: 1...6) {
                 mutated[Int.random(in: 8..<mutated.count)] = UInt8.random(in: 0...255)
             }
             if Bool.random() { mutated.removeSubrange(Int.random(in: 8..<200)..<Int.random(in: 200..<mutated.count)) }
-            _ = story([ByteBuffer(bytes: mutated)])
+            let cut = Int.random(in: 1..<mutated.count)
+            _ = story([ByteBuffer(bytes: mutated[..<cut]), ByteBuffer(bytes: mutated[cut...])])
         }
         // Whole frames in any order reach further than broken ones do.
         for _ in 0..<2_000 {
@@ -168,6 +171,19 @@ import Testing
             for _ in 0..<12 { Self.conversation.randomElement()?.write(to: &all) }
             _ = story([all])
         }
+    }
+
+    @Test func `Credit that comes with the wish for a link counts`() {
+        let connection = running()
+        let events = connection.receive(
+            bytes([Self.attach(0, receives: true), Self.flow(handle: 0, credit: 3)]))
+        guard case .attach(let link, let attach)? = events.first else {
+            Issue.record("\(events)")
+            return
+        }
+        #expect(connection.credit(of: link) == 0)
+        #expect(connection.accept(link, attach))
+        #expect(connection.credit(of: link) == 3)
     }
 
     // MARK: What a peer may not do

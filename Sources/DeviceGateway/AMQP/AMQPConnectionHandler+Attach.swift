@@ -30,6 +30,7 @@ extension AMQPConnectionHandler {
         guard connection.accept(link, attach, sendsSettled: sendsSettled) else { return nil }
         let state = AMQPLinkState(link, role, attach)
         links[link] = state
+        pump(state)
         return state
     }
 
