@@ -71,6 +71,8 @@ actor EdgeClient {
     private var failures = 0
     private var lostAt: Int64?
     private var twinCache: CachedTwin?
+    /// The desired properties as the present session knows them; nil while it has not asked.
+    private var told: (desired: JSONObject, version: Int)?
     private var cloud = CloudInbox()
     private var gate = Gate()
     /// The desired version that the session was last told of.
@@ -125,6 +127,7 @@ actor EdgeClient {
         case .sessionOpened(let new):
             session = new
             subscriptions = []
+            told = nil
             cloud.sessionEnded()
             notifiedVersion = await loadedTwin().desiredVersion
             connectIfNeeded()
@@ -136,7 +139,9 @@ actor EdgeClient {
             planIdle()
         case .subscribed(let which, let wanted):
             guard session === which else { return }
+            let listensAnew = wanted.contains(.desiredProperties) && !subscriptions.contains(.desiredProperties)
             subscriptions = wanted
+            if listensAnew { catchUp() }
             guard wanted.contains(.cloudToDevice) else { return }
             connection?.listenToCloud()
             deliverFromCloud()
@@ -369,6 +374,7 @@ actor EdgeClient {
         around.metrics.twinRead(
             from: source, for: identity, seconds: Double(around.environment.clock.monotonic() - began) / 1_000)
         let reported = twin.pending.map { TwinPatch.applied($0, to: twin.reported) } ?? twin.reported
+        told = (twin.desired, twin.desiredVersion)
         var desiredSection = twin.desired
         desiredSection["$version"] = JSONValue(twin.desiredVersion)
         var reportedSection = reported
@@ -430,7 +436,22 @@ actor EdgeClient {
         notifiedVersion = version
         onDesired?(whole, version)
         // A twin that is read for the first time, or again, is no news by itself.
-        guard let session, subscriptions.contains(.desiredProperties), !patch.isEmpty else { return }
+        guard subscriptions.contains(.desiredProperties), !patch.isEmpty else { return }
+        told = (whole, version)
+        deliver(patch, version: version)
+    }
+
+    /// Tells a session that listens from now on what has changed since it asked: its question and its wish to listen come
+    /// by different ways, and the hub's answer may have come between them.
+    private func catchUp() {
+        guard let told, let twin = twinCache, told.version != twin.desiredVersion else { return }
+        let patch = TwinPatch.difference(told.desired, twin.desired)
+        self.told = (twin.desired, twin.desiredVersion)
+        if !patch.isEmpty { deliver(patch, version: twin.desiredVersion) }
+    }
+
+    private func deliver(_ patch: JSONObject, version: Int) {
+        guard let session else { return }
         var document = patch
         document["$version"] = JSONValue(version)
         session.deliver([

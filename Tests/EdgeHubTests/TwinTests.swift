@@ -42,6 +42,20 @@ import Testing
         }
     }
 
+    @Test func `Who asks before the hub is reached and listens afterwards is told what it missed`() async throws {
+        fixture.upstream.cut()
+        fixture.upstream.patchDesired(probe, ["period": 20])
+        try await fixture.serve { hub in
+            let session = try await fixture.connect(probe, to: hub)
+            #expect(try await twin(hub, session)["desired"] == ["$version": 0])
+            fixture.upstream.restore()
+            await fixture.upstream.state.wait { $0.connections[probe] != nil }
+            hub.subscriptionsChanged(session, to: [.desiredProperties])
+            let patches = await session.state.wait { !$0.desired.isEmpty }.desired
+            #expect(try JSONValue(parsing: patches[0].patch) == ["period": 20, "$version": 2])
+        }
+    }
+
     @Test func `Desired changes come down in order, and a gap is closed by the difference`() async throws {
         try await fixture.serve { hub in
             let session = try await fixture.connect(probe, to: hub, listeningTo: [.desiredProperties])
