@@ -13,6 +13,7 @@ struct HubRouter: HTTPResponder {
     let security: SecurityResponder
     let metrics: MetricsRegistry
     let changes: HubChanges
+    let readiness: HubReadiness
     let pages: (@Sendable (HTTPRequest) async -> HTTPResponse?)?
 
     func respond(to request: HTTPRequest) async -> HTTPResponse {
@@ -22,6 +23,7 @@ struct HubRouter: HTTPResponder {
                 return HTTPResponse(
                     status: .ok, headers: ["content-type": "application/json"],
                     body: .bytes(ByteBuffer(string: "{\"status\":\"ok\"}\n")))
+            case "ready": return await readiness.answer()
             case "metrics":
                 return HTTPResponse(
                     status: .ok, headers: ["content-type": "text/plain; version=0.0.4"],

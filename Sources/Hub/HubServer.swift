@@ -89,14 +89,15 @@ package final class HubServer: Sendable {
         let feed = EventResponder(registry: registry, events: events, hostNames: hostNames)
         let security = SecurityResponder(registry: registry, hostNames: hostNames)
         let routes = RoutingResponder(registry: registry, router: routing, hostNames: hostNames)
+        let readiness = HubReadiness(registry: registry, events: events)
         var router = HubRouter(
             service: service, devices: devices, events: feed, routing: routes, security: security, metrics: metrics,
-            changes: changes,
+            changes: changes, readiness: readiness,
             pages: nil)
         if let pages {
             router = HubRouter(
                 service: service, devices: devices, events: feed, routing: routes, security: security, metrics: metrics,
-                changes: changes,
+                changes: changes, readiness: readiness,
                 pages: pages(names.hostName, router, changes))
         }
         let mqtt = MQTTHead(backend: backend, logger: logger)

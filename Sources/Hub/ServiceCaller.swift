@@ -32,8 +32,10 @@ extension ServiceCaller {
         guard let key = token.identity else {
             throw unauthorized("The token names neither a policy nor a device.")
         }
-        let found = try await registry.read { try $0.identity(key) }
-        guard let found, found.isEnabled, found.authentication.kind == .sas,
+        let (found, device) = try await registry.read { database in
+            (try database.identity(key), key.isModule ? try database.identity(key.device) : nil)
+        }
+        guard let found, found.isEnabled, device?.isEnabled ?? true, found.authentication.kind == .sas,
             isSigned(token, by: found.authentication.keys.all)
         else { throw unauthorized("There is no '\(key)' with that key.") }
         return .identity(key)

@@ -106,7 +106,8 @@ extension ServiceResponder {
     private func scope(
         _ key: IdentityKey, _ call: String, _ request: HTTPRequest, _ caller: ServiceCaller
     ) async throws(HubError) -> HTTPResponse {
-        guard case .identity(let own) = caller, own == key || own == key.device else {
+        // The answer holds keys, which no other module may see.
+        guard case .identity(let own) = caller, key.moduleID == "$edgeHub", own == key || own == key.device else {
             throw ServiceCaller.unauthorized("Only the edge device itself may ask for its scope.")
         }
         let edge = key.deviceID

@@ -287,6 +287,11 @@ package final class EventLog: Sendable {
         package var isEmpty: Bool { firstSequenceNumber == nextSequenceNumber }
     }
 
+    /// Whether the log is open and its disk took what came last.
+    package var isTaking: Bool {
+        !inTrouble.load(ordering: .relaxed) && !published.withLock { $0.isClosed }
+    }
+
     package func facts() -> [PartitionFacts] {
         published.withLock { published in
             published.nextSequences.indices.map { partition in
