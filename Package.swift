@@ -17,6 +17,7 @@ let nioWebSocket = Target.Dependency.product(name: "NIOWebSocket", package: "swi
 let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras = Target.Dependency.product(name: "_CryptoExtras", package: "swift-crypto")
 let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
 let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
@@ -103,7 +104,7 @@ let services: [[Target]] = [
         [
             "JSONDocument", "Model", "QueryLanguage", "DeploymentPlanning", "HubProtocol", "HubStore",
             "DeviceGateway", "Transport", "PKI", "SQLite", "Sinks", "TOMLDocument", "Telemetry", logging, collections,
-            nioCore, nioPosix, nioHTTP1, crypto,
+            nioCore, nioPosix, nioHTTP1, crypto, cryptoExtras,
         ], tests: ["MQTTCodec", nioSSL, asyncHTTPClient]),
     room(
         "Dashboard",

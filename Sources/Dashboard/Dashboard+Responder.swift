@@ -6,8 +6,8 @@ package import Transport
 
 /// The web pages of a hub: one responder for `/` and everything below `/ui/`.
 ///
-/// Pages are made on the server; a small script of our own replaces their live parts when the hub says that something
-/// changed. Nothing is loaded from elsewhere.
+/// Pages are made on the server; a small script of our own renews their live parts when the hub says that something
+/// changed. Everything but the live parts works without the script. Nothing is loaded from elsewhere.
 package struct DashboardResponder: Sendable {
     let hub: DashboardHub
     let sessions = SessionRegister()
@@ -31,19 +31,24 @@ package struct DashboardResponder: Sendable {
         }
         guard let (session, secret) = session(of: request) else {
             if request.method == .POST, path == ["ui", "sign-in"] { return await signIn(request) }
-            guard path.isEmpty || path == ["ui", "sign-in"] else { return .redirect("/ui/sign-in") }
-            return .page(.ok, SignInPage.html(refusal: nil))
+            guard path.isEmpty || path == ["ui", "sign-in"] else { return signedOut(request) }
+            return .page(.ok, SignInPage.html(hub: hub.hostName, refusal: nil, name: nil))
         }
         let visit = Visit(
-            hub: HubAccess(hub: hub, policy: session.policy, key: session.key, now: now()), session: session,
-            request: request)
+            hub: HubAccess(hub: hub, token: session.token, peer: request.peer), session: session, request: request,
+            now: now())
         do {
             switch request.method {
             case .GET, .HEAD: return try await page(Array(path.dropFirst()), visit)
             case .POST:
-                guard visit.form["token"] == session.formToken else {
+                guard visit.form.exactly("token") == session.formToken else {
                     return .page(
-                        .forbidden, visit.page("Refused", "<p>This form is out of date; go back and reload.</p>"))
+                        .forbidden,
+                        PageFrame.html(
+                            Page(
+                                title: "Refused",
+                                content: Notice.refusal("This form is out of date; go back and reload.")), visit: visit)
+                    )
                 }
                 if path == ["ui", "sign-out"] {
                     sessions.close(secret)
@@ -55,35 +60,82 @@ package struct DashboardResponder: Sendable {
                 return HTTPResponse(status: .methodNotAllowed)
             }
         } catch let refusal as HubRefusal {
-            let status = HTTPResponseStatus(statusCode: refusal.status)
-            return .page(status, visit.page("Not possible", "<p class=\"refusal\">\(refusal.message)</p>"))
+            // The user was removed, or has a new password: the token is worth nothing any more.
+            if refusal.status == 401, (try? await visit.hub.call(.GET, ["account"])) == nil {
+                sessions.close(secret)
+                return signedOut(request)
+            }
+            return refused(refusal, visit)
         } catch {
-            return .page(.internalServerError, visit.page("Not possible", "<p class=\"refusal\">\("\(error)")</p>"))
+            return refused(HubRefusal(status: 500, message: "\(error)"), visit)
         }
+    }
+
+    private func refused(_ refusal: HubRefusal, _ visit: Visit) -> HTTPResponse {
+        // Our script shows the text in place; an error status would be an error in the browser's console, too.
+        if visit.wantsFragment { return .page(.ok, Notice.refusal(refusal.message)) }
+        return .page(
+            HTTPResponseStatus(statusCode: refusal.status),
+            PageFrame.html(Page(title: "Not possible", content: Notice.refusal(refusal.message)), visit: visit))
+    }
+
+    private func signedOut(_ request: HTTPRequest) -> HTTPResponse {
+        guard request.headers.first(name: "x-fragment") != nil else { return .redirect("/ui/sign-in") }
+        var response = HTTPResponse.page(.ok, .empty)
+        response.headers.add(name: "x-location", value: "/ui/sign-in")
+        return response
     }
 
     private func page(_ path: [String], _ visit: Visit) async throws -> HTTPResponse {
         switch (path.first, path.count) {
-        case (nil, 0): return try await .page(.ok, FleetPage.html(visit))
+        case (nil, 0): return try await visit.page(FleetPage.page(visit))
         case ("sign-in"?, 1): return .redirect("/")
-        case ("fleet"?, 1): return try await .fragment(FleetPage.live(visit))
-        case ("devices"?, 2): return try await .page(.ok, DevicePage.html(visit, path[1]))
-        case ("devices"?, 3) where path[2] == "live": return try await .fragment(DevicePage.live(visit, path[1]))
-        case ("deployments"?, 1): return try await .page(.ok, DeploymentsPage.html(visit))
-        case ("deployments"?, 2) where path[1] == "live": return try await .fragment(DeploymentsPage.live(visit))
-        case ("messages"?, 1): return .page(.ok, MessagesPage.html(visit))
-        case ("changes"?, 1): return changes()
-        case ("events"?, 1): return await events(visit)
-        default: return .page(.notFound, visit.page("Not found", "<p>There is no such page.</p>"))
+        case ("fleet"?, 1): return try await .page(.ok, FleetPage.live(visit))
+        case ("new-device"?, 1): return visit.page(NewDevicePage.page(visit))
+        case ("devices"?, 2...):
+            return try await devicePage(path[1], Array(path.dropFirst(2)), visit)
+        case ("deployments"?, 1): return try await visit.page(DeploymentsPage.page(visit))
+        case ("deployments"?, 2): return try await visit.page(DeploymentPage.page(visit, path[1]))
+        case ("deployments"?, 3) where path[2] == "live":
+            return try await .page(.ok, DeploymentPage.live(visit, path[1]))
+        case ("deployment-list"?, 1): return try await .page(.ok, DeploymentsPage.live(visit))
+        case ("new-deployment"?, 1): return try await visit.page(NewDeploymentPage.page(visit))
+        case ("compare"?, 1): return try await visit.page(ComparePage.page(visit))
+        case ("messages"?, 1): return visit.page(MessagesPage.page(visit))
+        case ("export"?, 1): return await visit.export()
+        case ("stream"?, 1): return await visit.stream()
+        case ("users"?, 1): return try await visit.page(UsersPage.page(visit))
+        default: return notFound(visit)
+        }
+    }
+
+    private func notFound(_ visit: Visit) -> HTTPResponse {
+        .page(
+            .notFound,
+            PageFrame.html(Page(title: "Not found", content: "<p>There is no such page.</p>"), visit: visit))
+    }
+
+    private func devicePage(_ id: String, _ path: [String], _ visit: Visit) async throws -> HTTPResponse {
+        switch path {
+        case []: return try await visit.page(DevicePage.page(visit, id))
+        case ["live"]: return try await .page(.ok, DevicePage.live(visit, id))
+        case ["twin"]: return try await .page(.ok, TwinPanel.live(visit, id))
+        case ["editor"]: return try await visit.page(TwinPanel.editor(visit, id))
+        case ["logs"]: return try await .page(.ok, LogPanel.lines(visit, id))
+        default: return notFound(visit)
         }
     }
 
     private func action(_ path: [String], _ visit: Visit) async throws -> HTTPResponse {
-        guard path.count == 3, path[0] == "devices" else { return HTTPResponse(status: .notFound) }
-        switch path[2] {
-        case "method": return try await .page(.ok, DevicePage.invoke(visit, path[1]))
-        case "twin": return try await DevicePage.updateTwin(visit, path[1])
-        default: return HTTPResponse(status: .notFound)
+        switch (path.first, path.count) {
+        case ("views"?, 1): return try await FleetPage.saveView(visit)
+        case ("new-device"?, 1): return try await NewDevicePage.create(visit)
+        case ("devices"?, 3): return try await DeviceActions.carryOut(path[2], on: path[1], visit)
+        case ("new-deployment"?, 1): return try await NewDeploymentPage.submit(visit)
+        case ("deployments"?, 3): return try await DeploymentPage.carryOut(path[2], on: path[1], visit)
+        case ("users"?, 1): return try await UsersPage.put(visit)
+        case ("users"?, 3) where path[2] == "remove": return try await UsersPage.remove(visit, path[1])
+        default: return notFound(visit)
         }
     }
 
@@ -99,140 +151,28 @@ package struct DashboardResponder: Sendable {
         return nil
     }
 
-    /// Whoever knows the key of a policy may come in; the hub itself checks it.
+    /// The name and key of a policy, or a user and their password; the hub checks both, and slows down who guesses.
     private func signIn(_ request: HTTPRequest) async -> HTTPResponse {
         let form = FormFields(request)
-        let name = form["username"] ?? ""
-        let key = form["password"] ?? ""
-        let access = HubAccess(hub: hub, policy: name, key: key, now: now())
-        guard !name.isEmpty, Data(base64Encoded: key) != nil,
-            (try? await access.call(.GET, ["statistics", "service"])) != nil
-        else {
-            return .page(.unauthorized, SignInPage.html(refusal: "This name and key do not belong together."))
-        }
-        let secret = sessions.open(policy: name, key: key, now: now())
-        return .redirect("/", cookie: "hedgerow=\(secret); Path=/; HttpOnly; Secure; SameSite=Strict")
-    }
-
-    /// Server-sent events: one for each change, so that the pages fetch their live parts anew.
-    private func changes() -> HTTPResponse {
-        let changes = hub.changes()
-        let stream = AsyncStream<ByteBuffer>(bufferingPolicy: .bufferingNewest(8)) { continuation in
-            let task = Task {
-                continuation.yield(ByteBuffer(string: "retry: 2000\n\n"))
-                for await _ in changes { continuation.yield(ByteBuffer(string: "event: change\ndata: 1\n\n")) }
-                continuation.finish()
-            }
-            continuation.onTermination = { _ in task.cancel() }
-        }
-        return .events(stream)
-    }
-
-    /// The hub's stream of messages, line by line as server-sent events.
-    private func events(_ visit: Visit) async -> HTTPResponse {
-        var query: [(name: String, value: String)] = [("follow", "true")]
-        if let device = visit.request.parameter("device"), !device.isEmpty { query.append(("device", device)) }
-        let response = await visit.hub.respond(.GET, ["events"], query: query)
-        guard case .stream(let lines) = response.body else { return response }
-        let stream = AsyncStream<ByteBuffer>(bufferingPolicy: .bufferingNewest(256)) { continuation in
-            let task = Task {
-                continuation.yield(ByteBuffer(string: "retry: 2000\n\n"))
-                var rest: [UInt8] = []
-                for await chunk in lines {
-                    rest.append(contentsOf: chunk.readableBytesView)
-                    while let end = rest.firstIndex(of: 0x0A) {
-                        var event = ByteBuffer(string: "data: ")
-                        event.writeBytes(rest[..<end])
-                        event.writeString("\n\n")
-                        continuation.yield(event)
-                        rest.removeSubrange(...end)
-                    }
-                }
-                continuation.finish()
-            }
-            continuation.onTermination = { _ in task.cancel() }
-        }
-        return .events(stream)
-    }
-}
-
-/// One request of somebody who is signed in.
-struct Visit: Sendable {
-    let hub: HubAccess
-    let session: Session
-    let request: HTTPRequest
-
-    var form: FormFields { FormFields(request) }
-
-    /// A field of a form that shows that the form is ours.
-    var formToken: HTML { "<input type=\"hidden\" name=\"token\" value=\"\(session.formToken)\">" }
-
-    /// A whole page with the frame around it.
-    func page(_ title: String, _ content: HTML, live: String? = nil) -> HTML {
-        PageFrame.html(title: title, hub: hub.hub.hostName, visit: self, content: content)
-    }
-}
-
-/// The fields of a submitted form (`application/x-www-form-urlencoded`).
-struct FormFields: Sendable {
-    private var fields: [String: String] = [:]
-
-    init(_ request: HTTPRequest) {
-        let text = String(decoding: request.body.readableBytesView, as: UTF8.self)
-        for pair in text.split(separator: "&").prefix(100) {
-            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            fields[Self.decoded(parts[0])] = parts.count > 1 ? Self.decoded(parts[1]) : ""
+        let name = form["username"]
+        // Keys are often copied with a line end; passwords may begin or end with a blank.
+        let access = HubAccess(hub: hub, token: nil, peer: request.peer)
+        let body: JSONValue = [
+            "name": .string(name), "secret": .string(Self.withoutLineEnds(form.exactly("password"))),
+        ]
+        do {
+            let account = try await access.call(.POST, ["sign-in"], body: body)
+            let secret = sessions.open(account, now: now())
+            return .redirect("/", cookie: "hedgerow=\(secret); Path=/; HttpOnly; Secure; SameSite=Strict")
+        } catch {
+            let refusal = error as? HubRefusal ?? HubRefusal(status: 500, message: "\(error)")
+            return .page(
+                HTTPResponseStatus(statusCode: refusal.status),
+                SignInPage.html(hub: hub.hostName, refusal: refusal.message, name: name))
         }
     }
 
-    subscript(name: String) -> String? { fields[name] }
-
-    private static func decoded(_ text: Substring) -> String {
-        var bytes: [UInt8] = []
-        var rest = text.utf8[...]
-        while let byte = rest.popFirst() {
-            if byte == UInt8(ascii: "+") {
-                bytes.append(0x20)
-            } else if byte == UInt8(ascii: "%"),
-                let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
-            {
-                bytes.append(value)
-                rest = rest.dropFirst(2)
-            } else {
-                bytes.append(byte)
-            }
-        }
-        return String(decoding: bytes, as: UTF8.self)
-    }
-}
-
-extension HTTPResponse {
-    /// No script, style or picture but our own; no frame around us; nothing is kept in caches.
-    private static let protection: HTTPHeaders = [
-        "content-security-policy":
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-            + "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-        "x-content-type-options": "nosniff", "referrer-policy": "same-origin", "cache-control": "no-store",
-    ]
-
-    static func page(_ status: HTTPResponseStatus, _ html: HTML) -> HTTPResponse {
-        var headers = protection
-        headers.add(name: "content-type", value: "text/html; charset=utf-8")
-        return HTTPResponse(status: status, headers: headers, body: .bytes(ByteBuffer(string: html.description)))
-    }
-
-    static func fragment(_ html: HTML) -> HTTPResponse { page(.ok, html) }
-
-    static func events(_ stream: AsyncStream<ByteBuffer>) -> HTTPResponse {
-        var headers = protection
-        headers.add(name: "content-type", value: "text/event-stream")
-        return HTTPResponse(status: .ok, headers: headers, body: .stream(stream))
-    }
-
-    static func redirect(_ location: String, cookie: String? = nil) -> HTTPResponse {
-        var headers = protection
-        headers.add(name: "location", value: location)
-        if let cookie { headers.add(name: "set-cookie", value: cookie) }
-        return HTTPResponse(status: .seeOther, headers: headers)
+    private static func withoutLineEnds(_ text: String) -> String {
+        String(String.UnicodeScalarView(text.unicodeScalars.filter { $0 != "\n" && $0 != "\r" }))
     }
 }

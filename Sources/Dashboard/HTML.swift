@@ -20,7 +20,7 @@ struct HTML: Sendable, ExpressibleByStringInterpolation, CustomStringConvertible
         mutating func appendLiteral(_ literal: String) { text += literal }
         mutating func appendInterpolation(_ html: HTML) { text += html.description }
         mutating func appendInterpolation(_ number: Int) { text += String(number) }
-        mutating func appendInterpolation(_ plain: String) { text += HTML.escaped(plain) }
+        mutating func appendInterpolation(_ plain: some StringProtocol) { text += HTML.escaped(String(plain)) }
     }
 
     static func escaped(_ text: String) -> String {

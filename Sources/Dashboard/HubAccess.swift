@@ -1,25 +1,19 @@
 import FoundationEssentials
-import HubProtocol
 import JSONDocument
 import NIOCore
 import NIOHTTP1
 package import Transport
 
-/// The hub as the dashboard sees it: its REST interface, called in the same process, and word of changes.
+/// The hub as the dashboard sees it: its REST interface, called in the same process.
 ///
 /// The dashboard can do what the interface can do and nothing else; who is signed in decides what is allowed.
 package struct DashboardHub: Sendable {
     package let hostName: String
     package let service: any HTTPResponder
-    /// Yields whenever something that the pages show has changed; may fold several changes into one.
-    package let changes: @Sendable () -> AsyncStream<Void>
 
-    package init(
-        hostName: String, service: any HTTPResponder, changes: @escaping @Sendable () -> AsyncStream<Void>
-    ) {
+    package init(hostName: String, service: any HTTPResponder) {
         self.hostName = hostName
         self.service = service
-        self.changes = changes
     }
 }
 
@@ -27,14 +21,22 @@ package struct DashboardHub: Sendable {
 struct HubRefusal: Error {
     let status: Int
     let message: String
+
+    /// Line and column of a mistake in what was written, both from 1, when the message names them.
+    var position: (line: Int, column: Int)? {
+        guard let match = message.firstMatch(of: /line ([0-9]+), column ([0-9]+)/), let line = Int(match.output.1),
+            let column = Int(match.output.2)
+        else { return nil }
+        return (line, column)
+    }
 }
 
 /// Calls the hub as the person who is signed in.
 struct HubAccess: Sendable {
     let hub: DashboardHub
-    let policy: String
-    let key: String
-    let now: Date
+    /// Nil before signing in.
+    let token: String?
+    let peer: HTTPPeer
 
     static let apiVersion = "2021-04-12"
 
@@ -43,36 +45,47 @@ struct HubAccess: Sendable {
         headers: HTTPHeaders = [:], body: JSONValue? = nil
     ) async throws -> JSONValue {
         let response = await respond(method, path, query: query, headers: headers, body: body)
+        guard (200..<300).contains(response.status.code) else { throw Self.refusal(response) }
         guard case .bytes(let buffer) = response.body else { return .null }
-        let value = (try? JSONValue(parsing: buffer.readableBytesView)) ?? .null
-        guard (200..<300).contains(response.status.code) else {
-            throw HubRefusal(status: Int(response.status.code), message: Self.message(value, response.status))
-        }
-        return value
+        return (try? JSONValue(parsing: buffer.readableBytesView)) ?? .null
     }
 
     func respond(
         _ method: HTTPMethod, _ path: [String], query: [(name: String, value: String)] = [],
         headers: HTTPHeaders = [:], body: JSONValue? = nil
     ) async -> HTTPResponse {
-        guard
-            let token = try? SASToken.sign(
-                resource: hub.hostName, key: key, expiry: Int64(now.timeIntervalSince1970) + 600, policy: policy)
-        else { return HTTPResponse(status: .unauthorized) }
         var headers = headers
-        headers.replaceOrAdd(name: "authorization", value: token.text)
+        if let token { headers.replaceOrAdd(name: "authorization", value: token) }
         headers.replaceOrAdd(name: "content-type", value: "application/json")
         let parameters = query + [(name: "api-version", value: Self.apiVersion)]
         return await hub.service.respond(
             to: HTTPRequest(
                 method: method, target: "/" + path.joined(separator: "/"), path: path, query: parameters,
-                headers: headers, body: body.map { ByteBuffer(bytes: $0.bytes()) } ?? ByteBuffer()))
+                headers: headers, body: body.map { ByteBuffer(bytes: $0.bytes()) } ?? ByteBuffer(), peer: peer))
     }
 
+    /// Up to `limit` rows, page by page.
     func query(_ text: String, limit: Int) async throws -> [JSONValue] {
-        try await call(
-            .POST, ["devices", "query"], headers: ["x-ms-max-item-count": String(limit)], body: ["query": .string(text)]
-        ).array ?? []
+        var rows: [JSONValue] = []
+        var continuation: String?
+        repeat {
+            var headers: HTTPHeaders = ["x-ms-max-item-count": String(min(limit - rows.count, 1000))]
+            if let continuation { headers.add(name: "x-ms-continuation", value: continuation) }
+            let response = await respond(
+                .POST, ["devices", "query"], headers: headers, body: ["query": .string(text)])
+            guard response.status == .ok, case .bytes(let buffer) = response.body else { throw Self.refusal(response) }
+            rows += ((try? JSONValue(parsing: buffer.readableBytesView)) ?? .null).array ?? []
+            continuation = response.headers.first(name: "x-ms-continuation")
+        } while continuation != nil && rows.count < limit
+        return rows
+    }
+
+    static func refusal(_ response: HTTPResponse) -> HubRefusal {
+        guard case .bytes(let buffer) = response.body else {
+            return HubRefusal(status: Int(response.status.code), message: response.status.reasonPhrase)
+        }
+        let value = (try? JSONValue(parsing: buffer.readableBytesView)) ?? .null
+        return HubRefusal(status: Int(response.status.code), message: message(value, response.status))
     }
 
     private static func message(_ value: JSONValue, _ status: HTTPResponseStatus) -> String {

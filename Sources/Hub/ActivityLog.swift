@@ -23,11 +23,13 @@ package final class ActivityLog: Sendable {
 
     private let state = Mutex(State())
     private let database: HubDatabase
+    private let changes: HubChanges
     private let log: Logger
     private static let flushDelay = Duration.seconds(1)
 
-    init(database: HubDatabase, log: Logger) {
+    init(database: HubDatabase, changes: HubChanges, log: Logger) {
         self.database = database
+        self.changes = changes
         self.log = log
     }
 
@@ -44,6 +46,25 @@ package final class ActivityLog: Sendable {
             $0.connectionChanged = time
             $0.lastActivity = max($0.lastActivity ?? time, time)
             $0.isConnected = isConnected
+        }
+        changes.tell(device: key.deviceID)
+    }
+
+    /// The ids of the devices that are connected and pass, in no order.
+    func connectedDevices(where condition: (String) -> Bool) -> [String] {
+        state.withLock { state in
+            state.entries.compactMap { key, entry in
+                entry.isConnected && !key.isModule && condition(key.deviceID) ? key.deviceID : nil
+            }
+        }
+    }
+
+    /// Connected devices that were last heard of before that time.
+    func quietDeviceCount(before time: Timestamp) -> Int {
+        state.withLock { state in
+            state.entries.count { key, entry in
+                entry.isConnected && !key.isModule && entry.lastActivity.map { $0 < time } ?? false
+            }
         }
     }
 
@@ -97,6 +118,7 @@ package final class ActivityLog: Sendable {
             return dirty
         }
         guard !dirty.isEmpty else { return }
+        for (key, _, _) in dirty { changes.tell(device: key.deviceID) }
         do {
             try await database.write { [dirty] transaction in
                 for (key, activity, connection) in dirty {

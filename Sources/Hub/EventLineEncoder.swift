@@ -4,6 +4,7 @@ import HubStore
 import JSONDocument
 import Model
 import NIOCore
+import QueryLanguage
 
 /// Writes messages as lines of JSON, straight into bytes.
 ///
@@ -132,6 +133,19 @@ struct EventLineEncoder {
         guard parts.first == "application/json" else { return false }
         if let encoding = properties.system[.contentEncoding] { return encoding.lowercased() == "utf-8" }
         return parts.contains("charset=utf-8")
+    }
+
+    /// What conditions see of a message.
+    static func routable(_ event: StoredEvent) -> RoutableMessage {
+        let properties = MessageProperties(bag: event.propertyBag)
+        var system: [(name: String, value: String?)] = [("connectionDeviceId", event.sender.deviceID)]
+        if let module = event.sender.moduleID { system.append(("connectionModuleId", module)) }
+        for property in SystemProperty.allCases {
+            if let name = name(of: property), let value = properties.system[property] { system.append((name, value)) }
+        }
+        return RoutableMessage(
+            properties: properties.application.map { ($0.name, $0.value) }, systemProperties: system,
+            body: Array(event.body.readableBytesView))
     }
 
     private mutating func body(_ body: ByteBuffer, isJSON: Bool) {

@@ -3,6 +3,7 @@ import Logging
 import Model
 import NIOCore
 import NIOHTTP1
+import QueryLanguage
 package import Transport
 
 /// `GET /events`: the messages of devices and modules as lines of JSON (`application/x-ndjson`), for our own command
@@ -10,6 +11,7 @@ package import Transport
 ///
 /// Parameters, all optional:
 /// - `device`, `module`: only messages of these.
+/// - `where`: only messages that this condition of the edge hub's routes takes: `level = 'high' AND $body.t > 30`.
 /// - `since`: begin at this enqueued time in all partitions: RFC 3339, or a duration back from now: `90s`, `10m`,
 ///   `2h`, `1d`.
 /// - `from`: begin at sequence numbers: `0:1200,3:77` (partitions that are not named are left out), or `beginning`.
@@ -56,13 +58,23 @@ package struct EventResponder: Sendable {
         let timeout = try Self.number(request, "timeout")
         let starts = try starts(request, device: device, follows: follows)
         let feed = EventFeed(
-            reader: events.reader(from: starts), device: device, module: module, count: count,
+            reader: events.reader(from: starts), device: device, module: module,
+            condition: try Self.condition(request), count: count,
             timeout: timeout.map { .seconds($0) }, follows: follows)
         return AsyncStream(unfolding: { await feed.next() })
     }
 
     private static func given(_ request: HTTPRequest, _ name: String) -> String? {
         request.parameter(name).flatMap { $0.isEmpty ? nil : $0 }
+    }
+
+    private static func condition(_ request: HTTPRequest) throws(HubError) -> RouteCondition? {
+        guard let text = given(request, "where") else { return nil }
+        do {
+            return try RouteCondition(parsing: text, dialect: .edge(source: "/messages"))
+        } catch {
+            throw HubError(.argumentInvalid, "The condition is invalid: \(error)")
+        }
     }
 
     private static func number(_ request: HTTPRequest, _ name: String) throws(HubError) -> Int? {
@@ -131,6 +143,7 @@ private actor EventFeed {
     private let reader: EventReader
     private let device: String?
     private let module: String?
+    private let condition: RouteCondition?
     private var left: Int?
     private let timeout: Duration?
     private let follows: Bool
@@ -140,10 +153,14 @@ private actor EventFeed {
 
     private static let pieceSize = 256 << 10
 
-    init(reader: EventReader, device: String?, module: String?, count: Int?, timeout: Duration?, follows: Bool) {
+    init(
+        reader: EventReader, device: String?, module: String?, condition: RouteCondition?, count: Int?,
+        timeout: Duration?, follows: Bool
+    ) {
         self.reader = reader
         self.device = device
         self.module = module
+        self.condition = condition
         left = count
         self.timeout = timeout
         self.follows = follows
@@ -184,6 +201,7 @@ private actor EventFeed {
         try block.forEach { event in
             if let device, event.sender.deviceID != device { return true }
             if let module, event.sender.moduleID != module { return true }
+            if let condition, !condition.evaluate(EventLineEncoder.routable(event)).isTrue { return true }
             encoder.write(event)
             if let count = left {
                 left = count - 1

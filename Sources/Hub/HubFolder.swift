@@ -43,6 +43,12 @@ package struct HubFolder: Sendable {
     /// The files of exports and imports.
     var transfers: String { path + "/transfers" }
 
+    /// The people who may sign in; works beside a running hub.
+    package func users() throws -> UserRegister {
+        guard try keptNames() != nil else { throw Failure.noHub(path) }
+        return UserRegister(folder: path)
+    }
+
     /// Makes the folder, closes it to others, and keeps it for this process until the value goes.
     func take() throws -> HubFolderLock {
         try SecretFile.makeFolder(path)

@@ -53,6 +53,7 @@ extension HubRegistry {
             try Self.check(configuration)
             try transaction.save(configuration)
             try Self.begin(deployments, in: transaction, at: time)
+            transaction.afterCommit { [changes = deployments.relay.changes] in changes.tell(configuration: id) }
             return configuration
         }
         worker.wake()
@@ -68,6 +69,7 @@ extension HubRegistry {
             try Self.check(condition, existing)
             try transaction.removeConfiguration(id)
             try Self.begin(deployments, in: transaction, at: time)
+            transaction.afterCommit { [changes = deployments.relay.changes] in changes.tell(configuration: id) }
         }
         worker.wake()
     }

@@ -120,6 +120,7 @@ struct Registration: Sendable {
             if identity.isEdge { try makeSystemModules(of: identity, in: transaction) }
         }
         try deployments.identityChanged(key, in: transaction, at: time)
+        transaction.afterCommit { [relay] in relay.changes.tell(device: key.deviceID) }
         return identity
     }
 
@@ -203,7 +204,13 @@ struct Registration: Sendable {
         }
         let removed = try transaction.remove(key)
         let activity = deployments.activity
-        transaction.afterCommit { for key in removed { activity.forget(key) } }
+        if removed.contains(where: { $0.moduleID == "$edgeAgent" }) {
+            try transaction.setTroubles([], of: key.deviceID)
+        }
+        transaction.afterCommit { [relay] in
+            for key in removed { activity.forget(key) }
+            relay.changes.tell(device: key.deviceID)
+        }
         tell(removed, .removed, in: transaction)
     }
 

@@ -92,6 +92,10 @@ extension WriteTransaction {
         try tellTwinChange(of: record, to: texts, isReplacement: isReplacement, relay.events, at: time)
         record.twin = texts
         if let notification = done.notification { tell(relay, key, notification) }
+        if done.changesReported, key.moduleID == "$edgeAgent" {
+            try setTroubles(AgentTrouble.all(inReported: texts.reported), of: key.deviceID)
+        }
+        afterCommit { relay.changes.tell(device: key.deviceID) }
         if try deployments.twinChanged(record, done, in: self, at: time) {
             record = try database.record(key) ?? record
         }
@@ -101,6 +105,7 @@ extension WriteTransaction {
     /// Tells the listener of new desired properties once they are durable.
     func tell(_ relay: ListenerRelay, _ key: IdentityKey, _ notification: DesiredNotification) {
         afterCommit {
+            relay.changes.tell(device: key.deviceID)
             guard let listener = relay.listener else { return }
             listener.desiredChanged(
                 key, version: notification.version,

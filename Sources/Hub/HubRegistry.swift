@@ -15,6 +15,10 @@ package final class HubRegistry: Sendable {
     package var policies: [String: AccessPolicy] { policyTable.all }
     let policyTable: PolicyTable
     let trust: CertificateTrust
+    /// The people who may sign in.
+    package let users: UserRegister
+    /// Tells pages and other readers what has changed.
+    package var changes: HubChanges { relay.changes }
     let now: @Sendable () -> Timestamp
     let makeKey: @Sendable () -> String
     let log: Logger
@@ -29,15 +33,17 @@ package final class HubRegistry: Sendable {
     ///   - now: the wall clock.
     ///   - makeKey: 32 random bytes in base64.
     package init(
-        database: HubDatabase, now: @escaping @Sendable () -> Timestamp, makeKey: @escaping @Sendable () -> String,
-        log: Logger, messageLimits: MessageLimits = MessageLimits()
+        database: HubDatabase, users: UserRegister = UserRegister(folder: nil),
+        now: @escaping @Sendable () -> Timestamp, makeKey: @escaping @Sendable () -> String, log: Logger,
+        messageLimits: MessageLimits = MessageLimits()
     ) async throws {
         self.database = database
+        self.users = users
         self.now = now
         self.makeKey = makeKey
         self.log = log
         relay = ListenerRelay()
-        activity = ActivityLog(database: database, log: log)
+        activity = ActivityLog(database: database, changes: relay.changes, log: log)
         try await database.write { try AccessPolicy.makeDefaults(in: $0, makeKey: makeKey) }
         trust = CertificateTrust(database: database)
         policyTable = PolicyTable(try await database.read { try AccessPolicy.all(in: $0) })
@@ -104,6 +110,7 @@ final class ListenerRelay: Sendable {
     private let holder = Mutex(Holder())
     /// What somebody wants to be told as messages.
     let events = HubEventSource()
+    let changes = HubChanges()
 
     func set(_ listener: any HubListener) { holder.withLock { $0.listener = listener } }
     var listener: (any HubListener)? { holder.withLock { $0.listener } }

@@ -11,8 +11,9 @@ struct HubRouter: HTTPResponder {
     let events: EventResponder
     let routing: RoutingResponder
     let security: SecurityResponder
+    let accounts: AccountResponder
+    let fleet: FleetResponder
     let metrics: MetricsRegistry
-    let changes: HubChanges
     let readiness: HubReadiness
     let pages: (@Sendable (HTTPRequest) async -> HTTPResponse?)?
 
@@ -36,10 +37,10 @@ struct HubRouter: HTTPResponder {
         if let response = await routing.answer(request) { return response }
         if let response = await security.answer(request) { return response }
         if let response = await service.answer(request) {
-            let changesSomething = request.method != .GET && request.path.last?.lowercased() != "query"
-            if changesSomething, (200..<300).contains(response.status.code) { changes.tell() }
             return response
         }
+        if let response = await accounts.answer(request) { return response }
+        if let response = await fleet.answer(request) { return response }
         if let pages, let response = await pages(request) { return response }
         return await service.respond(to: request)
     }

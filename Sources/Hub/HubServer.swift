@@ -31,9 +31,9 @@ package final class HubServer: Sendable {
         package init(folder: String) { self.folder = folder }
     }
 
-    /// What else answers on the HTTPS port: made from the service interface and the word of changes.
+    /// What else answers on the HTTPS port: made from the service interface.
     package typealias Pages =
-        @Sendable (_ hostName: String, _ service: any HTTPResponder, _ changes: HubChanges)
+        @Sendable (_ hostName: String, _ service: any HTTPResponder)
         -> @Sendable (HTTPRequest) async -> HTTPResponse?
 
     package let httpsPort: Int
@@ -60,7 +60,7 @@ package final class HubServer: Sendable {
         try folder.makeRegistryFile()
         let database = try HubDatabase(path: folder.registry)
         let registry = try await HubRegistry(
-            database: database, now: { .now() },
+            database: database, users: UserRegister(folder: folder.path), now: { .now() },
             makeKey: {
                 var generator = SystemRandomNumberGenerator()
                 return Data((0..<32).map { _ in UInt8.random(in: .min ... .max, using: &generator) })
@@ -82,7 +82,6 @@ package final class HubServer: Sendable {
         try await routing.start(settings: options.routing?.settings, origin: options.routing?.origin)
         let backend = try await HubBackend(
             registry: registry, events: events, router: routing, hostNames: hostNames, metrics: metrics, logger: logger)
-        let changes = HubChanges()
         let service = ServiceResponder(
             registry: registry, methods: backend, hostNames: hostNames, transferFolder: folder.transfers)
         let devices = DeviceHTTPHead(backend: backend, mailbox: backend)
@@ -90,16 +89,14 @@ package final class HubServer: Sendable {
         let security = SecurityResponder(registry: registry, hostNames: hostNames)
         let routes = RoutingResponder(registry: registry, router: routing, hostNames: hostNames)
         let readiness = HubReadiness(registry: registry, events: events)
-        var router = HubRouter(
-            service: service, devices: devices, events: feed, routing: routes, security: security, metrics: metrics,
-            changes: changes, readiness: readiness,
-            pages: nil)
-        if let pages {
-            router = HubRouter(
-                service: service, devices: devices, events: feed, routing: routes, security: security, metrics: metrics,
-                changes: changes, readiness: readiness,
-                pages: pages(names.hostName, router, changes))
+        let accounts = AccountResponder(registry: registry, hostNames: hostNames)
+        let fleet = FleetResponder(registry: registry, hostNames: hostNames)
+        let router: @Sendable ((@Sendable (HTTPRequest) async -> HTTPResponse?)?) -> HubRouter = { pages in
+            HubRouter(
+                service: service, devices: devices, events: feed, routing: routes, security: security,
+                accounts: accounts, fleet: fleet, metrics: metrics, readiness: readiness, pages: pages)
         }
+        let responder = router(pages?(names.hostName, router(nil)))
         let mqtt = MQTTHead(backend: backend, logger: logger)
         let amqp = AMQPHead(
             backend: backend,
@@ -110,7 +107,8 @@ package final class HubServer: Sendable {
         do {
             listeners.append(
                 try await HTTPServer.start(
-                    on: .tcp(host: options.bind, port: options.httpsPort), certificate: certificate, responder: router,
+                    on: .tcp(host: options.bind, port: options.httpsPort), certificate: certificate,
+                    responder: responder,
                     webSockets: [mqtt.webSocketEndpoint(), amqp.webSocketEndpoint()], limits: HTTPLimits(body: 8 << 20),
                     logger: logger))
             listeners.append(

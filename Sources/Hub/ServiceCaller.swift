@@ -8,6 +8,8 @@ import Transport
 /// Who sent a request to the service interface.
 enum ServiceCaller: Sendable {
     case policy(AccessPolicy)
+    /// A person, with the token that signing in gave them.
+    case user(HubUser)
     /// A device or module with its own key.
     case identity(IdentityKey)
 }
@@ -28,6 +30,9 @@ extension ServiceCaller {
         guard hostNames.contains(where: { token.covers("\($0)/\(path)") }) else {
             throw unauthorized("The token's resource is not this hub, or not this path.")
         }
+        if let name = token.policy, name.hasPrefix(HubUser.tokenPrefix) {
+            return .user(try await user(String(name.dropFirst(HubUser.tokenPrefix.count)), token, in: registry))
+        }
         if token.policy != nil { return .policy(try policy(of: token, in: registry)) }
         guard let key = token.identity else {
             throw unauthorized("The token names neither a policy nor a device.")
@@ -39,6 +44,21 @@ extension ServiceCaller {
             isSigned(token, by: found.authentication.keys.all)
         else { throw unauthorized("There is no '\(key)' with that key.") }
         return .identity(key)
+    }
+
+    private static func user(
+        _ name: String, _ token: SASToken, in registry: HubRegistry
+    ) async throws(HubError) -> HubUser {
+        let user: HubUser?
+        do {
+            user = try await registry.users.user(name)
+        } catch {
+            throw registry.unreadableUsers(error)
+        }
+        guard let user, isSigned(token, by: [user.tokenKey]) else {
+            throw unauthorized("The session of '\(name)' has ended.")
+        }
+        return user
     }
 
     /// Clocks of services may be this wrong, in seconds.
@@ -99,9 +119,13 @@ extension ServiceCaller {
 
     /// - Throws: `HubError` unless the caller is a policy with these rights.
     func require(_ rights: AccessRights) throws(HubError) {
-        guard case .policy(let policy) = self, policy.rights.isSuperset(of: rights) else {
-            throw Self.unauthorized("The caller lacks the right to do this.")
-        }
+        let own: AccessRights =
+            switch self {
+            case .policy(let policy): policy.rights
+            case .user(let user): user.role.rights
+            case .identity: []
+            }
+        guard own.isSuperset(of: rights) else { throw Self.unauthorized("The caller lacks the right to do this.") }
     }
 
     /// Whether this is the device itself. One of its modules is not.

@@ -46,7 +46,9 @@ package struct ServiceResponder: HTTPResponder {
         do {
             let caller = try await ServiceCaller.find(for: request, in: registry, hostNames: hostNames)
             try checkVersion(of: request)
+            try caller.requireRole(for: route, request.method)
             response = try await carryOut(route, request, caller)
+            caller.veilKeys(in: &response, of: route)
         } catch {
             response = ServiceAnswer.refusal(error, envelope: route.envelope, at: registry.now())
         }

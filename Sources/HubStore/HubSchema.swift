@@ -108,6 +108,17 @@ enum HubSchema {
         ) WITHOUT ROWID;
         """,
         cloudToDevice, jobs, routing, trust, provisioning, transfers,
+        """
+        CREATE TABLE trouble (
+            device TEXT PRIMARY KEY,
+            document TEXT NOT NULL
+        ) WITHOUT ROWID;
+
+        CREATE TABLE saved_view (
+            name TEXT PRIMARY KEY,
+            condition TEXT NOT NULL
+        ) WITHOUT ROWID;
+        """,
     ]
 }
 

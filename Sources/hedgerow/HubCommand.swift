@@ -68,9 +68,9 @@ struct HubRunCommand: AsyncParsableCommand {
         // Before the ports open, so that an early signal ends the hub as orderly as a late one.
         let signals = EndSignals()
         let options = settings.server
-        let server = try await HubServer.start(options, logger: Logger(label: "hub")) { hostName, service, changes in
+        let server = try await HubServer.start(options, logger: Logger(label: "hub")) { hostName, service in
             let dashboard = DashboardResponder(
-                DashboardHub(hostName: hostName, service: service, changes: { changes.stream() }), now: { Date() })
+                DashboardHub(hostName: hostName, service: service), now: { Date() })
             return { await dashboard.respond(to: $0) }
         }
         Terminal.result(server.readyLine)

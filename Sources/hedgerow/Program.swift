@@ -24,7 +24,8 @@ struct Hedgerow: AsyncParsableCommand {
             CommandGroup(
                 name: "Hub and fleet",
                 subcommands: [
-                    HubCommand.self, LoginCommand.self, DeviceCommand.self, ModuleCommand.self, TwinCommand.self,
+                    HubCommand.self, UserCommand.self, LoginCommand.self, DeviceCommand.self, ModuleCommand.self,
+                    TwinCommand.self,
                     DeploymentCommand.self, QueryCommand.self, InvokeCommand.self, SendCommand.self,
                     MonitorCommand.self, RouteCommand.self, RoutingCommand.self, JobCommand.self,
                 ]),
