@@ -53,7 +53,7 @@ extension ServiceRoute {
     /// Whether other methods than GET make, change or remove devices and modules.
     fileprivate var changesIdentities: Bool {
         switch self {
-        case .devices, .device, .module, .modules, .regenerateKeys, .scope, .unsupported: true
+        case .devices, .device, .module, .modules, .regenerateKeys, .scope, .createTransfer: true
         default: false
         }
     }

@@ -38,7 +38,7 @@ extension IdentityRecord {
         return (identity + [messageCount(of: table)] + twin).joined(separator: ", ")
     }
 
-    fileprivate static let columns = readColumns(of: "identity")
+    static let columns = readColumns(of: "identity")
 
     private static func messageCount(of table: String) -> String {
         "(SELECT count(*) FROM message m WHERE m.device = \(table).device AND m.module = \(table).module)"
