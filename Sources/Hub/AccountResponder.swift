@@ -125,9 +125,7 @@ struct AccountResponder: Sendable {
         let caller = try await ServiceCaller.find(for: request, in: registry, hostNames: hostNames)
         // A user may get every right, so whoever makes one has to have them.
         try caller.require([.registryRead, .registryWrite, .serviceConnect])
-        if case .user(let user) = caller, user.role != .admin {
-            throw ServiceCaller.unauthorized("Only admins keep the list of users.")
-        }
+        try caller.requireAdmin()
         let name = request.path.count == 2 ? request.path[1] : nil
         do {
             switch (name, request.method) {

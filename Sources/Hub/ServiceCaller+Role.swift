@@ -25,6 +25,14 @@ extension ServiceCaller {
         }
     }
 
+    /// For what belongs to the hub as a whole, as its routing and the authorities that it trusts.
+    ///
+    /// - Throws: `HubError`: `iotHubUnauthorizedAccess` for a person who is no admin.
+    func requireAdmin() throws(HubError) {
+        guard case .user(let user) = self, user.role != .admin else { return }
+        throw Self.unauthorized("A user with the role \(user.role.rawValue) may not do this; an admin may.")
+    }
+
     /// Removes keys from identities, which only admins among the people see.
     func veilKeys(in response: inout HTTPResponse, of route: ServiceRoute) {
         guard case .user(let user) = self, user.role != .admin, route.carriesKeys,
@@ -50,10 +58,10 @@ extension ServiceCaller {
 }
 
 extension ServiceRoute {
-    /// Whether other methods than GET make, change or remove devices and modules.
+    /// Whether other methods than GET make, change or remove devices and modules, or stop who does.
     fileprivate var changesIdentities: Bool {
         switch self {
-        case .devices, .device, .module, .modules, .regenerateKeys, .scope, .createTransfer: true
+        case .devices, .device, .module, .modules, .regenerateKeys, .scope, .createTransfer, .transfer: true
         default: false
         }
     }

@@ -38,6 +38,7 @@ struct RoutingResponder: Sendable {
             return ServiceAnswer.json(settings.json, etag: settings.etag)
         case ([], .PUT):
             try caller.require([.registryRead, .registryWrite, .serviceConnect])
+            try caller.requireAdmin()
             try await router.set(
                 try RequestBody.json(request.body),
                 condition: EntityCondition(ifMatch: request.headers.first(name: "If-Match")))

@@ -7,7 +7,7 @@ import Transport
 /// The REST interface of policies and of authorities that devices may show certificates of; both are the hub's own.
 ///
 /// - `GET /policies`, `GET|PUT|DELETE /policies/{name}`, `POST /policies/{name}/rotate` `{"policyKey":…}`: with all
-///   rights, since keys are shown.
+///   rights, since keys are shown. No user has all of them.
 /// - `GET /certificates`, `GET|PUT|DELETE /certificates/{name}`, `POST /certificates/{name}/code`,
 ///   `POST /certificates/{name}/verify` `{"certificate": PEM}`.
 struct SecurityResponder: Sendable {
@@ -64,6 +64,7 @@ struct SecurityResponder: Sendable {
                 words.count == 1 ? .array(try await registry.authorities()) : try await registry.authority(name))
         }
         try caller.require([.registryRead, .registryWrite])
+        try caller.requireAdmin()
         switch (words.count, request.method) {
         case (2, .PUT):
             return ServiceAnswer.json(try await registry.putAuthority(name, try RequestBody.json(request.body)))
