@@ -71,7 +71,8 @@ actor EdgeClient {
     private var failures = 0
     private var lostAt: Int64?
     private var twinCache: CachedTwin?
-    /// The desired properties as the present session knows them; nil while it has not asked.
+    /// The desired properties as the owner was last told them, in this session or one before; nil while it has not asked.
+    /// A question may be answered before the event of its session is handled, so a new session does not clear it.
     private var told: (desired: JSONObject, version: Int)?
     private var cloud = CloudInbox()
     private var gate = Gate()
@@ -127,7 +128,6 @@ actor EdgeClient {
         case .sessionOpened(let new):
             session = new
             subscriptions = []
-            told = nil
             cloud.sessionEnded()
             notifiedVersion = await loadedTwin().desiredVersion
             connectIfNeeded()

@@ -125,8 +125,10 @@ import Transport
             service: service, devices: DeviceHTTPHead(backend: hub.backend, mailbox: hub.backend),
             events: EventResponder(registry: hub.registry, events: hub.events, hostNames: names),
             routing: RoutingResponder(registry: hub.registry, router: hub.router, hostNames: names),
-            security: SecurityResponder(registry: hub.registry, hostNames: names), metrics: MetricsRegistry(),
-            changes: HubChanges(), readiness: HubReadiness(registry: hub.registry, events: hub.events), pages: nil)
+            security: SecurityResponder(registry: hub.registry, hostNames: names),
+            accounts: AccountResponder(registry: hub.registry, hostNames: names),
+            fleet: FleetResponder(registry: hub.registry, hostNames: names), metrics: MetricsRegistry(),
+            readiness: HubReadiness(registry: hub.registry, events: hub.events), pages: nil)
         var failure: (any Error)?
         do { try await body(Bench(hub: hub, router: router, keys: keys)) } catch { failure = error }
         await service.jobs.shutDown()
