@@ -176,7 +176,7 @@ import Transport
         try await withHead { backend, peer, _ in
             func expire(in seconds: Int64) { backend.setExpiry(Int64(Date().timeIntervalSince1970) + seconds) }
             try await peer.connect()
-            expire(in: 5)
+            expire(in: 25)
             #expect(try await peer.put(AMQPPeer.token("hub.test%2Fdevices%2Fother")).status == 200)
             #expect(try await peer.put(AMQPPeer.token("hub.test%2Fdevices%2Fpi")).status == 200)
             let ends = try await peer.attach("/devices/pi/messages/events", receives: false).get()
@@ -186,7 +186,7 @@ import Transport
             #expect(await peer.detached(ends)?.condition == "amqp:unauthorized-access")
             try await peer.send(.event("renewed"), on: stays)
             await backend.wait { $0.accepted.contains { $0.body == "renewed" } }
-            expire(in: 1)
+            expire(in: 15)
             #expect(try await peer.put(AMQPPeer.token("hub.test%2Fdevices%2Fother")).status == 200)
             let end = await peer.first { frame -> AMQPError? in
                 if case .close(let error) = frame.performative { error } else { nil }
@@ -196,7 +196,7 @@ import Transport
     }
 
     @Test func `A connection on which nothing is proved ends, and one that lives is kept alive`() async throws {
-        try await withHead(limits: AMQPLimits(connectTime: .seconds(2))) { _, peer, _ in
+        try await withHead(limits: AMQPLimits(connectTime: .seconds(10))) { _, peer, _ in
             #expect(try await peer.authenticate("ANONYMOUS") == 0)
             try await peer.open()
             let end = await peer.first { frame -> AMQPError? in
@@ -206,7 +206,7 @@ import Transport
         }
         try await withHead { _, peer, _ in
             #expect(try await peer.authenticate("PLAIN", "\0pi@sas.hub\0token") == 0)
-            try await peer.open(idleTimeOut: 1000)
+            try await peer.open(idleTimeOut: 10_000)
             #expect(await peer.first { $0.performative == nil ? true : nil } == true)
         }
     }

@@ -82,11 +82,17 @@ struct PairSolution {
                 # Every tenth is as large as a message may be.
                 padding = "x" * (261000 if number % 10 == 0 else 20)
                 body = json.dumps({"number": number, "padding": padding})
-                await patiently("send", lambda: client.send_message_to_output(message(body), "out"))
-                while True:
-                    received = await inbox.get()
-                    if received.data.decode() == body and received.input_name == "back":
-                        break
+                # The SDK acknowledges a message before the module has seen it: one that comes as the connection
+                # drops, or its answer, can be lost inside a client. Then it is sent again.
+                answered = False
+                while not answered:
+                    await patiently("send", lambda: client.send_message_to_output(message(body), "out"))
+                    try:
+                        while not answered:
+                            received = await asyncio.wait_for(inbox.get(), 10)
+                            answered = received.data.decode() == body and received.input_name == "back"
+                    except asyncio.TimeoutError:
+                        print("again", number)
                 print("round", number)
                 if number % 10 == 0:
                     twin = await patiently("twin", client.get_twin)
