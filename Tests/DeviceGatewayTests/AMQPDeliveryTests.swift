@@ -196,7 +196,7 @@ import Transport
     }
 
     @Test func `A connection on which nothing is proved ends, and one that lives is kept alive`() async throws {
-        try await withHead(limits: AMQPLimits(connectTime: .seconds(10))) { _, peer, _ in
+        try await withHead(limits: AMQPLimits(connectTime: .seconds(30))) { _, peer, _ in
             #expect(try await peer.authenticate("ANONYMOUS") == 0)
             try await peer.open()
             let end = await peer.first { frame -> AMQPError? in
