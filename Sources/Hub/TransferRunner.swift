@@ -203,8 +203,8 @@ package final class TransferRunner: Sendable {
 }
 
 /// A value that is used on one thread only.
+// Unchecked, and safe: it is made, used and dropped by jobs of one `WorkThread`, which run one after the other.
 private struct ThreadBound<Value>: @unchecked Sendable {
-    // Safe: it is made, used and dropped by jobs of one `WorkThread`, which run one after the other.
     let value: Value
     init(_ value: Value) { self.value = value }
 }
