@@ -3,6 +3,8 @@ SHELL := /bin/bash
 ARGS ?=
 SWIFT ?= swift
 PROGRAM := .build/release/hedgerow
+# So many tests at a time: all at once, they starve each other on a small machine.
+TOGETHER := --experimental-maximum-parallelization-width 8
 
 .PHONY: help setup build demo down test torture bench-edge bench-solution format lint clean fuzz
 
@@ -26,7 +28,7 @@ down: ## stop what a demo with --detach left running
 test: ## every test: unit, contract and end to end; FILTER=Name runs some of them
 	@scripts/setup --for-tests
 	$(SWIFT) build --build-tests
-	@scripts/with-engine $(SWIFT) test --skip-build $(if $(FILTER),--filter $(FILTER))
+	@scripts/with-engine $(SWIFT) test --skip-build $(TOGETHER) $(if $(FILTER),--filter $(FILTER))
 
 torture: ## kill a hub under load again and again: make torture KILLS=300
 	$(SWIFT) build --build-tests

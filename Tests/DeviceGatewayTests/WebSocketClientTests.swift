@@ -9,7 +9,7 @@ import Testing
 import Transport
 
 /// The client through a WebSocket, as networks that let nothing but HTTPS through want it.
-@Suite(.timeLimit(.minutes(1))) struct WebSocketClientTests {
+@Suite(.timeLimit(.minutes(5))) struct WebSocketClientTests {
     private struct NotFound: HTTPResponder {
         func respond(to request: HTTPRequest) async -> HTTPResponse { HTTPResponse(status: .notFound) }
     }

@@ -5,7 +5,7 @@ import NIOCore
 import Synchronization
 import Testing
 
-@Suite(.enabled(if: EngineFixture.isAvailable), .timeLimit(.minutes(3)))
+@Suite(.enabled(if: EngineFixture.isAvailable), .timeLimit(.minutes(5)))
 struct EngineContractTests {
     @Test func `The engine answers, and a version that both speak is agreed upon`() async throws {
         let engine = DockerEngine(try #require(EngineFixture.endpoint))

@@ -7,7 +7,7 @@ import Model
 import Synchronization
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct AuthenticationTests {
+@Suite(.timeLimit(.minutes(5))) struct AuthenticationTests {
     let fixture = EdgeHubFixture()
 
     private func authenticate(

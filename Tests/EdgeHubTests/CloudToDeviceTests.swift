@@ -4,7 +4,7 @@ import HubProtocol
 import Testing
 
 /// Messages of the cloud for leaf devices pass through the edge hub and stay with the hub until they are settled.
-@Suite(.timeLimit(.minutes(1))) struct CloudToDeviceTests {
+@Suite(.timeLimit(.minutes(5))) struct CloudToDeviceTests {
     let fixture = EdgeHubFixture()
 
     @Test func `The hub is asked for messages only once somebody listens, and told what became of them`() async throws {

@@ -8,7 +8,7 @@ import NIOHTTP1
 import Testing
 import Transport
 
-@Suite(.timeLimit(.minutes(1))) struct MethodTests {
+@Suite(.timeLimit(.minutes(5))) struct MethodTests {
     let fixture = EdgeHubFixture()
 
     private func request(_ body: JSONValue, to path: [String], token: String? = nil) -> HTTPRequest {

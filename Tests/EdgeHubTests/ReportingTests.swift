@@ -10,7 +10,7 @@ import Testing
 @testable import EdgeHub
 
 /// What the edge hub tells of itself: reported properties, warnings, and metrics.
-@Suite(.timeLimit(.minutes(1))) struct ReportingTests {
+@Suite(.timeLimit(.minutes(5))) struct ReportingTests {
     let fixture = EdgeHubFixture()
 
     private func limits(_ limits: JSONValue) -> JSONObject {

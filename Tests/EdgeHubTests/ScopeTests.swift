@@ -33,7 +33,7 @@ extension EdgeHubFixture {
 }
 
 /// Who belongs to the device, and how it is proved (edge-runtime.md, D.2).
-@Suite(.timeLimit(.minutes(1))) struct ScopeTests {
+@Suite(.timeLimit(.minutes(5))) struct ScopeTests {
     let fixture = EdgeHubFixture()
 
     private func claim(_ identity: IdentityKey, _ credential: IdentityClaim.Credential) -> IdentityClaim {

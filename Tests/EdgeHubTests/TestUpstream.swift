@@ -20,6 +20,8 @@ final class TestUpstream: UpstreamConnecting {
         var cutAfter: Int?
         var connections: [IdentityKey: TestConnection] = [:]
         var connectCount = 0
+        /// Attempts to connect that found no hub.
+        var refusedCount = 0
         var received: [IdentityKey: [String]] = [:]
         var twins: [IdentityKey: Twin] = [:]
         var refusedBodies: Set<String> = []
@@ -36,7 +38,10 @@ final class TestUpstream: UpstreamConnecting {
     ) async throws(UpstreamFailure) -> any UpstreamConnection {
         let connection = TestConnection(identity, events, self)
         let isReachable = state.change { state in
-            guard state.isReachable, !state.refusesConnections.contains(identity) else { return false }
+            guard state.isReachable, !state.refusesConnections.contains(identity) else {
+                state.refusedCount += 1
+                return false
+            }
             state.connectCount += 1
             state.connections[identity] = connection
             return true

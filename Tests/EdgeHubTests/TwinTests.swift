@@ -6,7 +6,7 @@ import Model
 import NIOCore
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct TwinTests {
+@Suite(.timeLimit(.minutes(5))) struct TwinTests {
     let fixture = EdgeHubFixture()
 
     private func twin(_ hub: EdgeHub, _ session: TestSession) async throws -> JSONValue {

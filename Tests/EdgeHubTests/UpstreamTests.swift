@@ -10,7 +10,7 @@ import NIOCore
 import Testing
 
 /// Every way to the hub does the same: MQTT and AMQP, on ports of their own and through WebSockets.
-@Suite(.timeLimit(.minutes(1))) struct UpstreamTests {
+@Suite(.timeLimit(.minutes(5))) struct UpstreamTests {
     private let fixture = EdgeHubFixture()
     private let hub = TestHubBackend()
     private let quiet = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })

@@ -12,7 +12,7 @@ import Transport
 @testable import EdgeHub
 
 /// The edge hub between real connections: modules by MQTT below it, a hub by MQTT above it.
-@Suite(.timeLimit(.minutes(1))) struct WireTests {
+@Suite(.timeLimit(.minutes(5))) struct WireTests {
     private let fixture = EdgeHubFixture()
     private let hub = TestHubBackend()
     private let quiet = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })

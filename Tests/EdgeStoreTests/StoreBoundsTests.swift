@@ -16,7 +16,7 @@ private let up = QueueName.upstream(from: probe)
 private let on = QueueName.input(of: lamp, name: "on")
 
 /// What the store does when time, room or the disk itself run out.
-@Suite(.timeLimit(.minutes(2))) struct StoreBoundsTests {
+@Suite(.timeLimit(.minutes(5))) struct StoreBoundsTests {
     let time = VirtualTime()
     private let told = Told()
 

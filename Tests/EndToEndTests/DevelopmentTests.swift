@@ -4,7 +4,7 @@ import Testing
 extension WholeMachine {
     /// `hedgerow dev`: a change of a file runs on the device.
     @Suite struct DevelopmentTests {
-        @Test(.enabled(if: Machine.runsSample), .timeLimit(.minutes(8)))
+        @Test(.enabled(if: Machine.runsSample), .timeLimit(.minutes(16)))
         func `A changed line of the sample's module comes to run on the device, and nothing stays behind`() async throws
         {
             try await withInstance { state in

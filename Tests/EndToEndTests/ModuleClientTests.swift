@@ -10,7 +10,7 @@ import Testing
 extension WholeMachine {
     /// The unmodified module client of the SDK for Python in containers, over MQTT and MQTT through a WebSocket.
     @Suite struct ModuleClientTests {
-        @Test(.enabled(if: Machine.runsSample), .timeLimit(.minutes(8)))
+        @Test(.enabled(if: Machine.runsSample), .timeLimit(.minutes(16)))
         func `Messages, twins and methods of the SDK work with the hub, without it, and after a cold start without it`()
             async throws
         {

@@ -39,7 +39,7 @@ extension WholeMachine {
             }
         }
 
-        @Test(.enabled(if: Machine.runsSample), .timeLimit(.minutes(8)))
+        @Test(.enabled(if: Machine.runsSample), .timeLimit(.minutes(16)))
         func `Nothing that was acknowledged is lost, whatever is killed, and order is kept`() async throws {
             try await withInstance { state in
                 let solution = try CounterSolution(in: state + "-solution", module: "E2ECounter")
@@ -103,7 +103,7 @@ extension WholeMachine {
             }
         }
 
-        @Test(.enabled(if: Machine.runsSample), .timeLimit(.minutes(8)))
+        @Test(.enabled(if: Machine.runsSample), .timeLimit(.minutes(16)))
         func `A deployment of higher priority replaces the module, deleting it brings the first back`() async throws {
             try await withInstance { state in
                 let solution = try CounterSolution(in: state + "-solution", module: "E2EVersions")

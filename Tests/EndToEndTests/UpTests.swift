@@ -38,7 +38,7 @@ extension WholeMachine {
             }
         }
 
-        @Test(.enabled(if: Machine.runsSample), .timeLimit(.minutes(6)))
+        @Test(.enabled(if: Machine.runsSample), .timeLimit(.minutes(12)))
         func `The sample runs up to its messages, and nothing is left`() async throws {
             try await withInstance { state in
                 let before = Traces(of: state)
@@ -72,7 +72,7 @@ extension WholeMachine {
             }
         }
 
-        @Test(.enabled(if: Machine.runsSample), .timeLimit(.minutes(6)))
+        @Test(.enabled(if: Machine.runsSample), .timeLimit(.minutes(12)))
         func `Detached it prints its folder, the story's commands work on it, and down ends it`() async throws {
             try await withInstance { state in
                 let before = Traces(of: state)
@@ -117,7 +117,7 @@ extension WholeMachine {
             }
         }
 
-        @Test(.timeLimit(.minutes(2)))
+        @Test(.timeLimit(.minutes(5)))
         func `What cannot be done is said in one sentence, and nothing starts`() async throws {
             try await withInstance { state in
                 let nowhere = try await ProgramUnderTest.run("up", "/nowhere", "--state", state)

@@ -26,7 +26,7 @@ extension WholeMachine {
             return script
         }
 
-        @Test(.enabled(if: Machine.runsSample && Machine.engineAnswers), .timeLimit(.minutes(6)))
+        @Test(.enabled(if: Machine.runsSample && Machine.engineAnswers), .timeLimit(.minutes(12)))
         func `The commands that the README prints work in their order`() async throws {
             let folder = try TemporaryFolder()
             let programs = folder.path + "/bin"

@@ -30,7 +30,7 @@ struct PrivateEngineTests {
         return state.path + "/image.tar"
     }
 
-    @Test(.timeLimit(.minutes(2)))
+    @Test(.timeLimit(.minutes(5)))
     func `It starts, takes in an image, keeps it, and leaves nothing behind`() async throws {
         try await withTemporaryState { state in
             let engine = try await PrivateEngine.start(state) { _ in }
