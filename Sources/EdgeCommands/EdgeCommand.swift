@@ -11,11 +11,11 @@ package struct EdgeCommand: AsyncParsableCommand {
             CheckCommand.self,
         ])
 
+    /// The version of the runtime, as it is reported to the hub.
+    package static let version = "0.1.0"
+
     package init() {}
 }
-
-/// The version of the runtime, as it is reported to the hub.
-let runtimeVersion = "0.1.0"
 
 /// Where the configuration of this device is.
 struct ConfigurationOption: ParsableArguments {

@@ -131,7 +131,7 @@ struct EdgeRuntime {
             engine: try EngineEndpoint(parsing: configuration.engine.uri)
         ) { try await sockets.open($0) }
         agentConfiguration.networkName = configuration.engine.network
-        agentConfiguration.runtimeVersion = runtimeVersion
+        agentConfiguration.runtimeVersion = EdgeCommand.version
         let address = configuration.listen.address
         if address != "0.0.0.0", address != "::", !address.hasPrefix("127.") {
             agentConfiguration.gatewayAddress = address

@@ -14,7 +14,8 @@ package import Transport
 /// - `where`: only messages that this condition of the edge hub's routes takes: `level = 'high' AND $body.t > 30`.
 /// - `since`: begin at this enqueued time in all partitions: RFC 3339, or a duration back from now: `90s`, `10m`,
 ///   `2h`, `1d`.
-/// - `from`: begin at sequence numbers: `0:1200,3:77` (partitions that are not named are left out), or `beginning`.
+/// - `from`: begin at sequence numbers: `0:1200,3:77` (partitions that are not named begin at `since`, and are left out
+///   when it is not given), or `beginning`.
 ///   Without `since` and `from` reading begins with what comes from now on, or with `follow=false` at the beginning.
 /// - `follow`: `false` ends the answer after what is there; `true` is the default.
 /// - `count`: ends the answer after so many messages.
@@ -91,6 +92,10 @@ package struct EventResponder: Sendable {
         var starts: [Int: EventStart] = [:]
         let partitions = 0..<events.partitionCount
         if let from = Self.given(request, "from"), from.lowercased() != "beginning" {
+            if let text = Self.given(request, "since") {
+                let time = try time(text)
+                for partition in partitions { starts[partition] = .time(time) }
+            }
             for part in from.split(separator: ",") {
                 let pair = part.split(separator: ":")
                 guard pair.count == 2, let partition = Int(pair[0]), let sequence = Int64(pair[1]),
@@ -104,11 +109,7 @@ package struct EventResponder: Sendable {
             var start = EventStart.latest
             if Self.given(request, "from") != nil || !follows { start = .beginning }
             if let text = Self.given(request, "since") {
-                guard let time = since(text) else {
-                    throw HubError(
-                        .argumentInvalid, "The parameter since is neither RFC 3339 nor a duration like 10m: '\(text)'.")
-                }
-                start = .time(time)
+                start = .time(try time(text))
             }
             for partition in partitions { starts[partition] = start }
         }
@@ -117,6 +118,14 @@ package struct EventResponder: Sendable {
             starts = starts.filter { $0.key == own }
         }
         return starts
+    }
+
+    private func time(_ text: String) throws(HubError) -> Int64 {
+        guard let time = since(text) else {
+            throw HubError(
+                .argumentInvalid, "The parameter since is neither RFC 3339 nor a duration like 10m: '\(text)'.")
+        }
+        return time
     }
 
     /// Microseconds since 1970.

@@ -53,6 +53,7 @@ package final class ServiceClient: Sendable {
     ///
     /// - Parameters:
     ///   - path: segments, which are percent-encoded here.
+    ///   - headers: an `authorization` among them takes the place of the client's own.
     ///   - apiVersion: another version of the interface than the usual one.
     ///   - timeout: for the whole call.
     /// - Throws: `ServiceClientError`; every status outside of 200 to 299 is one.
@@ -116,8 +117,9 @@ package final class ServiceClient: Sendable {
         request.method = method
         request.headers = headers
         request.headers.replaceOrAdd(name: "user-agent", value: "hedgerow")
+        guard !request.headers.contains(name: "authorization") else { return request }
         do {
-            request.headers.replaceOrAdd(name: "authorization", value: try authorization())
+            request.headers.add(name: "authorization", value: try authorization())
         } catch {
             throw .unexpectedAnswer("no token could be made for it (\(error))")
         }

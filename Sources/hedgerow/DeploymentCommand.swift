@@ -98,19 +98,22 @@ extension DeploymentCommand {
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "List the deployments, the highest priority first.",
-            discussion: "Example: hedgerow deployment list")
+            discussion: "Example: hedgerow deployment list --watch")
 
+        @OptionGroup var watch: WatchOptions
         @OptionGroup var format: OutputOptions
         @OptionGroup var hub: HubOptions
 
         func run() async throws {
             try await hub.access().withClient { client in
-                let all = try await client.call(.GET, ["configurations"]).body.array ?? []
-                let ranked = all.sorted {
-                    ($0["priority"]?.int ?? 0, $0["createdTimeUtc"]?.string ?? "")
-                        > ($1["priority"]?.int ?? 0, $1["createdTimeUtc"]?.string ?? "")
+                try await watch.show(format.output) {
+                    let all = try await client.call(.GET, ["configurations"]).body.array ?? []
+                    let ranked = all.sorted {
+                        ($0["priority"]?.int ?? 0, $0["createdTimeUtc"]?.string ?? "")
+                            > ($1["priority"]?.int ?? 0, $1["createdTimeUtc"]?.string ?? "")
+                    }
+                    return WatchOptions.Result(json: JSONValue(ranked), DeploymentCommand.table(ranked))
                 }
-                DeploymentCommand.write(ranked, as: format.output, single: false)
             }
         }
     }
@@ -160,15 +163,15 @@ extension DeploymentCommand {
             discussion: "Example: hedgerow deployment status d1 --output json")
 
         @Argument(help: "The deployment's id.") var id: String
+        @OptionGroup var watch: WatchOptions
         @OptionGroup var format: OutputOptions
         @OptionGroup var hub: HubOptions
 
         func run() async throws {
             try await hub.access().withClient { client in
-                let status = try await DeploymentStatus.read(id, client)
-                switch format.output {
-                case .json: Terminal.result(status.json.text(.pretty))
-                case .table: status.print()
+                try await watch.show(format.output) {
+                    let status = try await DeploymentStatus.read(id, client)
+                    return WatchOptions.Result(json: status.json, lines: status.lines)
                 }
             }
         }
@@ -177,29 +180,50 @@ extension DeploymentCommand {
     struct Watch: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Follow a deployment until every device has reported.",
-            discussion: "Example: hedgerow deployment watch d1 --timeout 300")
+            discussion: """
+                On a terminal the fleet is one picture: a mark for each device, and the reasons of failures. Exit status \
+                1 when a device failed, or the time is over.
+
+                Example: hedgerow deployment watch d1 --timeout 300
+                """)
 
         @Argument(help: "The deployment's id.") var id: String
         @Option(help: "Give up after so many seconds, with exit status 1.") var timeout = 600
+        @OptionGroup var format: OutputOptions
         @OptionGroup var hub: HubOptions
 
         func run() async throws {
+            let isPicture = format.output == .table && Terminal.isOutputTerminal
             try await hub.access().withClient { client in
-                let end = ContinuousClock.now + .seconds(timeout)
+                let clock = ContinuousClock()
+                let start = clock.now
+                var view = LiveView()
                 var last: DeploymentStatus?
                 while true {
+                    let asked = clock.now
                     let status = try await DeploymentStatus.read(id, client)
-                    if status.summary != last?.summary { Terminal.note(status.summary) }
+                    let took = asked.duration(to: clock.now)
+                    switch format.output {
+                    case .json: if status.json != last?.json { Terminal.result(status.json.text()) }
+                    case .table where isPicture:
+                        let elapsed = Int(start.duration(to: clock.now).components.seconds)
+                        view.show(DeploymentPicture(status).lines(elapsed: elapsed))
+                    case .table: if status.summary != last?.summary { Terminal.note(status.summary) }
+                    }
                     last = status
                     if status.isSettled { break }
-                    guard ContinuousClock.now < end else {
+                    guard start.duration(to: clock.now) < .seconds(timeout) else {
                         throw CommandFailure("\(id) has not come to an end within \(timeout) s: \(status.summary)")
                     }
-                    try await Task.sleep(for: .seconds(1))
+                    // A large fleet takes a while to read; the hub has better things to do than to repeat it at once.
+                    try await Task.sleep(for: max(.seconds(1), took * 4))
                 }
-                last?.print()
+                if format.output == .table, !isPicture { last?.print() }
                 if let failed = last?.failed, failed > 0 {
-                    throw CommandFailure("\(failed) of \(last?.targeted ?? 0) devices report a failure")
+                    throw CommandFailure(
+                        "\(failed) of \(last?.targeted ?? 0) devices report a failure; `hedgerow logs DEVICE MODULE` shows "
+                            + "what a module wrote, `hedgerow deployment rollback \(id)` takes the deployment off again"
+                    )
                 }
             }
         }
@@ -245,17 +269,20 @@ extension DeploymentCommand {
         switch format {
         case .json:
             Terminal.result((single ? deployments.first ?? .null : JSONValue(deployments)).text(.pretty))
-        case .table:
-            var table = Table("DEPLOYMENT", "PRIORITY", "TARGETED", "APPLIED", "SUCCEEDED", "FAILED", "CONDITION")
-            for deployment in deployments {
-                let results = deployment["systemMetrics"]?["results"]
-                let count = { (name: String) in results?[name]?.int.map(String.init) }
-                table.add(
-                    deployment["id"]?.string, deployment["priority"]?.int.map(String.init), count("targetedCount"),
-                    count("appliedCount"), count("reportedSuccessfulCount"), count("reportedFailedCount"),
-                    deployment["targetCondition"]?.string)
-            }
-            table.print()
+        case .table: table(deployments).print()
         }
+    }
+
+    private static func table(_ deployments: [JSONValue]) -> Table {
+        var table = Table("DEPLOYMENT", "PRIORITY", "TARGETED", "APPLIED", "SUCCEEDED", "FAILED", "CONDITION")
+        for deployment in deployments {
+            let results = deployment["systemMetrics"]?["results"]
+            let count = { (name: String) in results?[name]?.int.map(String.init) }
+            table.add(
+                deployment["id"]?.string, deployment["priority"]?.int.map(String.init), count("targetedCount"),
+                count("appliedCount"), count("reportedSuccessfulCount"), count("reportedFailedCount"),
+                deployment["targetCondition"]?.string)
+        }
+        return table
     }
 }

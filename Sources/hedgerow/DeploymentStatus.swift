@@ -74,8 +74,11 @@ struct DeploymentStatus {
     }
 
     func print() {
-        Terminal.result(summary)
-        guard !devices.isEmpty else { return }
+        for line in lines { Terminal.result(line) }
+    }
+
+    var lines: [String] {
+        guard !devices.isEmpty else { return [summary] }
         var table = Table("DEVICE", "STATUS", "REPORT", "MODULE", "REASON")
         for device in devices {
             let report = device.code.map { $0 == 200 ? "succeeded" : "failed (\($0))" } ?? "waiting"
@@ -86,6 +89,6 @@ struct DeploymentStatus {
                 table.add(device.id, device.status, report, trouble.module, trouble.reason)
             }
         }
-        table.print()
+        return [summary] + table.lines()
     }
 }

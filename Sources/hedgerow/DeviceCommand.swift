@@ -79,16 +79,15 @@ extension DeviceCommand {
 
         @Option(name: .customLong("where"), help: "A condition of the query language.") var condition: String?
         @Option(help: "At most so many.") var top = Int.max
+        @OptionGroup var watch: WatchOptions
         @OptionGroup var format: OutputOptions
         @OptionGroup var hub: HubOptions
 
         func run() async throws {
             try await hub.access().withClient { client in
                 let condition = condition.map { " where \($0)" } ?? ""
-                let twins = try await client.query("select * from devices\(condition)", limit: top)
-                switch format.output {
-                case .json: Terminal.result(JSONValue(twins).text(.pretty))
-                case .table:
+                try await watch.show(format.output) {
+                    let twins = try await client.query("select * from devices\(condition)", limit: top)
                     var table = Table("DEVICE", "KIND", "STATUS", "CONNECTION", "LAST ACTIVITY")
                     for twin in twins {
                         table.add(
@@ -97,7 +96,7 @@ extension DeviceCommand {
                             twin["status"]?.string, twin["connectionState"]?.string,
                             DeviceCommand.time(twin["lastActivityTime"]))
                     }
-                    table.print()
+                    return WatchOptions.Result(json: JSONValue(twins), table)
                 }
             }
         }
@@ -181,11 +180,12 @@ extension DeviceCommand {
                     "hostname = \"\(id)\"", "", "[provisioning]", "source = \"manual\"",
                     "connection_string = \"\(string)\"",
                 ]
-                if access.httpsPort != 443 || hub.mqttPort != nil || access.trustRootsPEM != nil {
-                    lines += ["", "[hub]"]
-                    if access.httpsPort != 443 { lines.append("https_port = \(access.httpsPort)") }
-                    if let port = hub.mqttPort { lines.append("mqtt_port = \(port)") }
-                    if let port = hub.amqpPort { lines.append("amqp_port = \(port)") }
+                let ports = [
+                    ("https_port", access.httpsPort, 443), ("mqtt_port", access.mqttPort, 8883),
+                    ("amqp_port", access.amqpPort, 5671),
+                ].filter { $0.1 != $0.2 }
+                if !ports.isEmpty || access.trustRootsPEM != nil {
+                    lines += ["", "[hub]"] + ports.map { "\($0.0) = \($0.1)" }
                     if let roots = access.trustRootsPEM {
                         lines.append("ca_pem = '''\n\(roots.trimmingEnd())'''")
                     }

@@ -45,7 +45,9 @@ struct HubOptions: ParsableArguments {
         }
         return HubAccess(
             connection: connection, trustRootsPEM: roots,
-            httpsPort: try port(httpsPort, "HEDGEROW_HTTPS_PORT", environment) ?? kept?.httpsPort ?? 443)
+            httpsPort: try port(httpsPort, "HEDGEROW_HTTPS_PORT", environment) ?? kept?.httpsPort ?? 443,
+            mqttPort: try port(mqttPort, "HEDGEROW_MQTT_PORT", environment) ?? kept?.mqttPort ?? 8883,
+            amqpPort: try port(amqpPort, "HEDGEROW_AMQP_PORT", environment) ?? kept?.amqpPort ?? 5671)
     }
 
     private func port(_ option: Int?, _ name: String, _ environment: [String: String]) throws -> Int? {
@@ -65,6 +67,8 @@ struct HubAccess {
     let connection: ConnectionString
     let trustRootsPEM: String?
     let httpsPort: Int
+    let mqttPort: Int
+    let amqpPort: Int
 
     /// A client that signs a new token for each request; tokens live for ten minutes.
     ///

@@ -31,7 +31,8 @@ struct LoginCommand: AsyncParsableCommand {
             _ = try await client.call(.GET, ["statistics", "service"])
         }
         let path = try KeptLogin(
-            connectionString: text, trustRootsPEM: access.trustRootsPEM, httpsPort: access.httpsPort
+            connectionString: text, trustRootsPEM: access.trustRootsPEM, httpsPort: access.httpsPort,
+            mqttPort: access.mqttPort, amqpPort: access.amqpPort
         ).write(environment: ProcessInfo.processInfo.environment)
         Terminal.note("Logged in to \(access.connection.hostName); kept in \(path).")
     }
@@ -42,6 +43,8 @@ struct KeptLogin {
     var connectionString: String
     var trustRootsPEM: String?
     var httpsPort: Int
+    var mqttPort: Int
+    var amqpPort: Int
 
     private static func path(_ environment: [String: String]) -> String? {
         let folder = environment["XDG_CONFIG_HOME"] ?? environment["HOME"].map { "\($0)/.config" }
@@ -54,7 +57,8 @@ struct KeptLogin {
             throw CommandFailure("\(path) is damaged; remove it and log in again")
         }
         return KeptLogin(
-            connectionString: text, trustRootsPEM: value["ca"]?.string, httpsPort: value["httpsPort"]?.int ?? 443)
+            connectionString: text, trustRootsPEM: value["ca"]?.string, httpsPort: value["httpsPort"]?.int ?? 443,
+            mqttPort: value["mqttPort"]?.int ?? 8883, amqpPort: value["amqpPort"]?.int ?? 5671)
     }
 
     func write(environment: [String: String]) throws -> String {
@@ -64,7 +68,7 @@ struct KeptLogin {
         try SecretFile.makeFolder(String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]))
         let value: JSONValue = [
             "connectionString": .string(connectionString), "ca": .optional(trustRootsPEM),
-            "httpsPort": JSONValue(httpsPort),
+            "httpsPort": JSONValue(httpsPort), "mqttPort": JSONValue(mqttPort), "amqpPort": JSONValue(amqpPort),
         ]
         try SecretFile.write(value.bytes(.pretty), to: path)
         return path

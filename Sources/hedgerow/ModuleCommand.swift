@@ -56,13 +56,16 @@ extension ModuleCommand {
             abstract: "List the module identities of a device.", discussion: "Example: hedgerow module list pi")
 
         @Argument(help: "The device's id.") var device: String
+        @OptionGroup var watch: WatchOptions
         @OptionGroup var format: OutputOptions
         @OptionGroup var hub: HubOptions
 
         func run() async throws {
             try await hub.access().withClient { client in
-                let modules = try await client.call(.GET, ["devices", device, "modules"]).body.array ?? []
-                ModuleCommand.write(modules, as: format.output)
+                try await watch.show(format.output) {
+                    let modules = try await client.call(.GET, ["devices", device, "modules"]).body.array ?? []
+                    return WatchOptions.Result(json: JSONValue(modules), ModuleCommand.table(modules))
+                }
             }
         }
     }
@@ -86,15 +89,18 @@ extension ModuleCommand {
     static func write(_ modules: [JSONValue], as format: OutputFormat) {
         switch format {
         case .json: Terminal.result(JSONValue(modules).text(.pretty))
-        case .table:
-            var table = Table("DEVICE", "MODULE", "CONNECTION", "AUTHENTICATION", "MANAGED BY", "LAST ACTIVITY")
-            for module in modules {
-                table.add(
-                    module["deviceId"]?.string, module["moduleId"]?.string, module["connectionState"]?.string,
-                    module["authentication"]?["type"]?.string, module["managedBy"]?.string,
-                    DeviceCommand.time(module["lastActivityTime"]))
-            }
-            table.print()
+        case .table: table(modules).print()
         }
+    }
+
+    private static func table(_ modules: [JSONValue]) -> Table {
+        var table = Table("DEVICE", "MODULE", "CONNECTION", "AUTHENTICATION", "MANAGED BY", "LAST ACTIVITY")
+        for module in modules {
+            table.add(
+                module["deviceId"]?.string, module["moduleId"]?.string, module["connectionState"]?.string,
+                module["authentication"]?["type"]?.string, module["managedBy"]?.string,
+                DeviceCommand.time(module["lastActivityTime"]))
+        }
+        return table
     }
 }

@@ -18,7 +18,7 @@ struct Hedgerow: AsyncParsableCommand {
             Example: hedgerow up examples/sunshine
             """,
         version: "0.1.0",
-        subcommands: [EngineCommand.self, SolutionCommand.self, IotHubCommand.self],
+        subcommands: [EngineCommand.self, SolutionCommand.self, IotHubCommand.self, ManualCommand.self],
         groupedSubcommands: [
             CommandGroup(name: "The whole story", subcommands: [UpCommand.self, DownCommand.self]),
             CommandGroup(
@@ -27,7 +27,8 @@ struct Hedgerow: AsyncParsableCommand {
                     HubCommand.self, UserCommand.self, LoginCommand.self, DeviceCommand.self, ModuleCommand.self,
                     TwinCommand.self,
                     DeploymentCommand.self, QueryCommand.self, InvokeCommand.self, SendCommand.self,
-                    MonitorCommand.self, RouteCommand.self, RoutingCommand.self, JobCommand.self,
+                    MonitorCommand.self, LogsCommand.self, RouteCommand.self, RoutingCommand.self, JobCommand.self,
+                    SimulateCommand.self, DoctorCommand.self, CompletionCommand.self,
                 ]),
             CommandGroup(
                 name: "Solution",

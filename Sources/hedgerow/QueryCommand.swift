@@ -12,15 +12,15 @@ struct QueryCommand: AsyncParsableCommand {
 
     @Argument(help: "A query in the language of IoT Hub.") var text: String
     @Option(help: "At most so many rows.") var top = Int.max
+    @OptionGroup var watch: WatchOptions
     @OptionGroup var format: OutputOptions
     @OptionGroup var hub: HubOptions
 
     func run() async throws {
         try await hub.access().withClient { client in
-            let rows = try await client.query(text, limit: top)
-            switch format.output {
-            case .json: Terminal.result(JSONValue(rows).text(.pretty))
-            case .table: for row in rows { Terminal.result(row.text()) }
+            try await watch.show(format.output) {
+                let rows = try await client.query(text, limit: top)
+                return WatchOptions.Result(json: JSONValue(rows), lines: rows.map { $0.text() })
             }
         }
     }

@@ -6,7 +6,9 @@ import Terminal
 
 struct RouteCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "route", abstract: "Check the routes of the edge hub.", subcommands: [RouteTestCommand.self])
+        commandName: "route", abstract: "Check the routes of the edge hub.",
+        discussion: "Example: hedgerow route test \"FROM /messages/* INTO \\$upstream\" --message hot.json",
+        subcommands: [RouteTestCommand.self])
 }
 
 struct RouteTestCommand: AsyncParsableCommand {

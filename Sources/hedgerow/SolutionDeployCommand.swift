@@ -34,6 +34,7 @@ struct DeployCommand: AsyncParsableCommand {
 struct IotHubCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "iothub", abstract: "Deployments to many devices, by the former tool's names.",
+        discussion: "Example: hedgerow iothub deploy -n plant-7 -p 10 -t \"tags.site='north'\"",
         shouldDisplay: false, subcommands: [Deploy.self])
 
     struct Deploy: AsyncParsableCommand {
@@ -77,7 +78,8 @@ struct IotHubCommand: AsyncParsableCommand {
 /// The former tool's name for the group of these commands.
 struct SolutionCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "solution", abstract: "Make solutions and build them.", shouldDisplay: false,
+        commandName: "solution", abstract: "Make solutions and build them.",
+        discussion: "Example: hedgerow solution build -P arm32v7", shouldDisplay: false,
         subcommands: [
             NewCommand.self, AddCommand.self, GenconfigCommand.self, BuildCommand.self, PushCommand.self,
             DeployCommand.self, Tag.self,
