@@ -45,7 +45,9 @@ package struct BuildOptions: Sendable, Hashable {
         _ json: JSONValue?, file: String, place: ([String]) -> SourcePlace? = { _ in nil }
     ) throws(SolutionError) {
         switch json {
-        case nil, .null?: return
+        // Nothing, in every spelling that a variable may leave.
+        case nil, .null?, .string("")?: return
+        case .object(let members)? where members.isEmpty: return
         case .array(let entries)?:
             for (index, entry) in entries.enumerated() {
                 guard let text = entry.string else {
@@ -115,9 +117,10 @@ package struct BuildOptions: Sendable, Hashable {
         case "--memory", "-m": memory = try bytes()
         case "--memory-swap": memorySwap = value == "-1" ? -1 : try bytes()
         case "--shm-size": sharedMemory = try bytes()
-        case "--network": network = try text()
-        case "--platform": platform = try text()
-        case "--target": target = try text()
+        // Without a value, as a variable may leave them, these ask for nothing.
+        case "--network": network = value.flatMap { $0.isEmpty ? nil : $0 }
+        case "--platform": platform = value.flatMap { $0.isEmpty ? nil : $0 }
+        case "--target": target = value.flatMap { $0.isEmpty ? nil : $0 }
         case "--no-cache": noCache = try flag()
         case "--pull": pull = try flag()
         case "--quiet", "-q": quiet = try flag()

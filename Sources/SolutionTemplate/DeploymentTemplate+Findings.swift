@@ -149,10 +149,15 @@ private struct Findings {
 
     mutating func checkRoutes() {
         let prefix = "properties.desired"
-        for (key, value) in content.json["$edgeHub"]?.object ?? [:] {
+        let hub = content.json["$edgeHub"]?.object ?? [:]
+        for (key, value) in hub {
             let path = template.contentPath + ["$edgeHub", key]
             if key == prefix {
                 for (name, route) in value["routes"]?.object ?? [:] {
+                    // What a path brought in is looked at where it stands.
+                    guard hub["\(prefix).routes.\(name)"] == nil, hub["\(prefix).routes"]?[name] == nil else {
+                        continue
+                    }
                     check(route, named: name, path + ["routes", name])
                 }
             } else if key == "\(prefix).routes" {

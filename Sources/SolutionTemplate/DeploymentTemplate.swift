@@ -26,8 +26,9 @@ package struct DeploymentTemplate: Sendable {
     /// In the order of the file.
     package let userModules: [UserModule]
 
-    /// Whether only some modules are described, to be laid over other deployments.
-    package var isLayered: Bool { root.count > 1 }
+    /// Whether only some modules are described, to be laid over other deployments: there is a member `content`, be it
+    /// the one that holds the modules or not.
+    package var isLayered: Bool { document["content"] != nil }
 
     /// - Throws: `malformed`, or `badStructure` for a missing part.
     package init(_ text: ExpandedText, file: String) throws(SolutionError) {
@@ -66,7 +67,7 @@ package struct DeploymentTemplate: Sendable {
                 let path = content.place(section: section, nil, [])
                 throw fail(root + path, "\"\(section.rawValue)\" must be an object with a member for each module")
             }
-            guard root.count > 1 || !content.moduleNames(in: section).isEmpty else {
+            guard document["content"] != nil || !content.moduleNames(in: section).isEmpty else {
                 throw fail(
                     root + ["$edgeAgent", "properties.desired"],
                     "missing key \"\(section.rawValue)\" in \"$edgeAgent\", \"properties.desired\"; "
@@ -193,131 +194,5 @@ package struct DeploymentTemplate: Sendable {
             break
         }
         return schemaVersion > "0.0.1" ? "\(prefix).\(platform).json" : "\(prefix).json"
-    }
-}
-
-/// The object under `modulesContent`. Member names of `$edgeAgent` are paths: `properties.desired.modules.foo`.
-struct ModulesContent: Sendable {
-    private(set) var json: JSONValue
-
-    init(_ json: JSONValue?) { self.json = json ?? .object([:]) }
-
-    private var agent: JSONObject { json["$edgeAgent"]?.object ?? JSONObject() }
-
-    /// The names of the modules of a section, each once, in the order of the file.
-    func moduleNames(in section: DeploymentTemplate.Section) -> [String] {
-        let path = ["properties", "desired", section.rawValue]
-        var names: [String] = []
-        for (key, value) in agent {
-            let steps = Self.steps(key)
-            if steps.count > path.count {
-                if steps.starts(with: path), !names.contains(steps[path.count]) { names.append(steps[path.count]) }
-            } else if path.starts(with: steps), let modules = value.at(path.dropFirst(steps.count))?.object {
-                for name in modules.keys where !names.contains(name) { names.append(name) }
-            }
-        }
-        return names
-    }
-
-    /// The section itself.
-    func value(section: DeploymentTemplate.Section) -> JSONValue? {
-        value(["properties", "desired", section.rawValue])
-    }
-
-    func value(section: DeploymentTemplate.Section, _ module: String, _ rest: [String]) -> JSONValue? {
-        value(["properties", "desired", section.rawValue, module] + rest)
-    }
-
-    private func value(_ path: [String]) -> JSONValue? {
-        for (key, value) in agent {
-            let steps = Self.steps(key)
-            if path.starts(with: steps), let found = value.at(path.dropFirst(steps.count)) { return found }
-        }
-        return nil
-    }
-
-    /// Puts a value where its siblings are; does nothing when they are nowhere.
-    mutating func set(
-        _ value: JSONValue, section: DeploymentTemplate.Section, _ module: String, _ rest: [String]
-    ) {
-        let path = ["properties", "desired", section.rawValue, module] + rest
-        var agent = self.agent
-        for (key, member) in agent {
-            let steps = Self.steps(key)
-            if steps == path {
-                agent[key] = value
-                break
-            }
-            // A path down to a sibling: `….settings.createOptions` beside which `….settings.createOptions01` comes.
-            if steps.count == path.count, steps.dropLast() == path.dropLast(), self.value(path) == nil {
-                agent[steps.dropLast().joined(separator: ".") + "." + (path.last ?? "")] = value
-                break
-            }
-            let inner = path.dropFirst(steps.count)
-            if path.starts(with: steps), member.at(inner.dropLast())?.object != nil {
-                agent[key] = Self.setting(value, at: inner, in: member)
-                break
-            }
-        }
-        var object = json.object ?? JSONObject()
-        object["$edgeAgent"] = .object(agent)
-        json = .object(object)
-    }
-
-    private static func setting(_ value: JSONValue, at path: ArraySlice<String>, in member: JSONValue) -> JSONValue {
-        guard let first = path.first, var object = member.object else { return value }
-        object[first] = setting(value, at: path.dropFirst(), in: object[first] ?? .object([:]))
-        return .object(object)
-    }
-
-    /// The members that lead to a member of a module, as they are written; ends early where there is no such member.
-    func place(section: DeploymentTemplate.Section, _ module: String?, _ rest: [String]) -> [String] {
-        place(["properties", "desired", section.rawValue] + (module.map { [$0] } ?? []) + rest)
-    }
-
-    private func place(_ path: [String]) -> [String] {
-        var best: (key: String, steps: [String], depth: Int)?
-        for (key, value) in agent {
-            let steps = Self.steps(key)
-            guard path.starts(with: steps) else { continue }
-            var depth = steps.count
-            while depth < path.count, value.at(path[steps.count...depth]) != nil { depth += 1 }
-            if best.map({ $0.depth < depth }) ?? true { best = (key, steps, depth) }
-        }
-        guard let best else { return ["$edgeAgent"] }
-        return ["$edgeAgent", best.key] + path[best.steps.count..<best.depth]
-    }
-
-    /// The way to the first value, outside of `properties.desired` and other paths, that is no object.
-    func firstScalar(in value: JSONValue?) -> [String]? {
-        guard let object = value?.object else { return value == nil ? nil : [] }
-        for (key, inner) in object where !key.contains(".") && key != "properties" {
-            if let rest = firstScalar(in: inner) { return [key] + rest }
-        }
-        return nil
-    }
-
-    private static let credentialsPath = ["properties", "desired", "runtime", "settings", "registryCredentials"]
-
-    var registryCredentials: JSONObject { value(Self.credentialsPath)?.object ?? JSONObject() }
-
-    mutating func setRegistryCredentials(_ edit: (String, JSONValue) -> JSONValue?) {
-        let path = Self.credentialsPath
-        var agent = self.agent
-        for (key, member) in agent {
-            let steps = Self.steps(key)
-            guard path.starts(with: steps), let entries = member.at(path.dropFirst(steps.count))?.object else {
-                continue
-            }
-            let changed = JSONObject(entries.compactMap { name, entry in edit(name, entry).map { (name, $0) } })
-            agent[key] = Self.setting(.object(changed), at: path.dropFirst(steps.count), in: member)
-        }
-        var object = json.object ?? JSONObject()
-        if !agent.isEmpty { object["$edgeAgent"] = .object(agent) }
-        json = .object(object)
-    }
-
-    private static func steps(_ key: String) -> [String] {
-        key.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
     }
 }

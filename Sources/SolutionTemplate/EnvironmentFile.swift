@@ -6,21 +6,24 @@
 package enum EnvironmentFile {
     /// The environment with the file's variables added.
     package static func merge(_ text: String, into environment: [String: String]) -> [String: String] {
-        var found: [String: String] = [:]
+        // Nil for a name that stood without a value last: it is nothing, which no default stands in for.
+        var found: [String: String?] = [:]
         for (name, value) in assignments(in: text) {
-            guard let value else { continue }
-            found[name] = interpolated(value) { environment[$0] ?? found[$0] }
+            found[name] = .some(
+                value.map { interpolated($0) { environment[$0] ?? found[$0].map { $0 ?? "" } } })
         }
-        return environment.merging(found) { own, _ in own }
+        return environment.merging(found.compactMapValues(\.self)) { own, _ in own }
     }
 
     /// The lines in their order; a name without `=` has no value. Lines that follow no rule are passed over.
     static func assignments(in text: String) -> [(name: String, value: String?)] {
+        // Every line end is one, inside of quotes too.
+        let text = text.replacing("\r\n", with: "\n").replacing("\r", with: "\n")
         var reader = Reader(rest: text.unicodeScalars[...])
         if reader.rest.first == "\u{FEFF}" { reader.rest.removeFirst() }
         var result: [(name: String, value: String?)] = []
         while true {
-            reader.skip { $0.properties.isWhitespace }
+            reader.skip(Reader.isWhitespace)
             guard !reader.rest.isEmpty else { return result }
             if let binding = reader.binding() {
                 if let name = binding.name { result.append((name, binding.value)) }
@@ -59,9 +62,11 @@ private struct Reader {
     var rest: String.UnicodeScalarView.SubSequence
 
     private static func isLineEnd(_ scalar: Unicode.Scalar) -> Bool { scalar == "\n" || scalar == "\r" }
-    private static func isBlank(_ scalar: Unicode.Scalar) -> Bool {
-        scalar.properties.isWhitespace && !isLineEnd(scalar)
+    /// The separators of ASCII count too.
+    static func isWhitespace(_ scalar: Unicode.Scalar) -> Bool {
+        scalar.properties.isWhitespace || (0x1C...0x1F).contains(scalar.value)
     }
+    private static func isBlank(_ scalar: Unicode.Scalar) -> Bool { isWhitespace(scalar) && !isLineEnd(scalar) }
 
     mutating func skip(_ condition: (Unicode.Scalar) -> Bool) {
         while let first = rest.first, condition(first) { rest.removeFirst() }
@@ -96,7 +101,7 @@ private struct Reader {
             rest.removeFirst()
             name = quoted
         } else {
-            let bare = take { $0 != "=" && $0 != "#" && !$0.properties.isWhitespace }
+            let bare = take { $0 != "=" && $0 != "#" && !Self.isWhitespace($0) }
             guard !bare.isEmpty else { return nil }
             name = bare
         }
@@ -104,9 +109,14 @@ private struct Reader {
         var value: String?
         if rest.first == "=" {
             rest.removeFirst()
+            let start = rest.startIndex
             skip(Self.isBlank)
-            guard let read = self.value() else { return nil }
-            value = read
+            if rest.startIndex != start, rest.first == "#" {
+                value = ""
+            } else {
+                guard let read = self.value() else { return nil }
+                value = read
+            }
         }
         skip(Self.isBlank)
         if rest.first == "#" { skipLine() }
@@ -164,11 +174,11 @@ private struct Reader {
                 skipLine()
                 break
             }
-            afterBlank = scalar.properties.isWhitespace
+            afterBlank = Self.isWhitespace(scalar)
             collected.append(scalar)
             rest.removeFirst()
         }
-        while let last = collected.last, last.properties.isWhitespace { collected.removeLast() }
+        while let last = collected.last, Self.isWhitespace(last) { collected.removeLast() }
         return String(collected)
     }
 }

@@ -1,6 +1,7 @@
 import DockerEngine
 import ImageRegistry
 import SolutionTemplate
+import Synchronization
 
 /// Pushes the images of a solution to the registries that their names say.
 struct ImagePusher: Sendable {
@@ -34,8 +35,12 @@ struct ImagePusher: Sendable {
         var attempt = 1
         while true {
             let report = self.report
+            let pauses = PushPauses()
             do {
-                let digest = try await store.push(tag, credential: credential) { report(.activity(tag, $0)) }
+                let digest = try await store.push(tag, credential: credential) { line in
+                    report(.activity(tag, line))
+                    if pauses.begin(with: line) { report(.progress("PUSH BROKE OFF: \(tag): \(line)")) }
+                }
                 report(.activity(tag, nil))
                 return Outcome(wasThere: false, digest: digest)
             } catch {
@@ -85,5 +90,22 @@ struct ImagePusher: Sendable {
                 + ", or run docker login \(registry)"
         }
         return ""
+    }
+}
+
+/// The engine takes up a layer again by itself and counts the seconds until then; each such pause is told once.
+private final class PushPauses: Sendable {
+    private let layers = Mutex<Set<Substring>>([])
+
+    /// Whether a line of progress, such as `5f70bf18a086: Retrying in 5 seconds`, begins a pause.
+    func begin(with line: String) -> Bool {
+        let layer = line.prefix { $0 != ":" }
+        return layers.withLock { layers in
+            guard line.dropFirst(layer.count).hasPrefix(": Retrying in ") else {
+                layers.remove(layer)
+                return false
+            }
+            return layers.insert(layer).inserted
+        }
     }
 }

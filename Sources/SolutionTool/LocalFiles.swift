@@ -97,24 +97,52 @@ enum LocalFiles {
         }
     }
 
-    /// Writes a file whole or not at all, under its name only when it is complete.
+    /// Writes a file whole or not at all, under its name only when it is complete. Where the file system can do it, what
+    /// is being written has no name before, so that not even a kill leaves a part of it.
     static func write(
         _ content: [UInt8], to path: String, permissions: FilePermissions = [.ownerReadWrite, .groupRead, .otherRead]
     ) throws(SolutionError) {
         let temporary = "\(path).\(getpid()).tmp"
         do {
+            if let nameless = nameless(in: Paths.folder(of: path), permissions) {
+                let isNamed = try nameless.closeAfter {
+                    _ = try nameless.writeAll(content)
+                    return try name(nameless, path, by: temporary)
+                }
+                if isNamed { return }
+            }
             let descriptor = try FileDescriptor.open(
                 FilePath(temporary), .writeOnly, options: [.create, .truncate, .closeOnExec], permissions: permissions)
             try descriptor.closeAfter { _ = try descriptor.writeAll(content) }
+            try move(temporary, to: path)
         } catch {
             unlink(temporary)
             throw SolutionError(.unwritable, "cannot be written: \(error)", file: path)
         }
-        guard rename(temporary, path) == 0 else {
-            let error = Errno(rawValue: errno)
-            unlink(temporary)
-            throw SolutionError(.unwritable, "cannot be written: \(error)", file: path)
-        }
+    }
+
+    /// A file in a folder that has no name yet; nil where the file system has none such.
+    private static func nameless(in folder: String, _ permissions: FilePermissions) -> FileDescriptor? {
+        // The same on all processors, unlike O_DIRECTORY, without which older kernels would make something else.
+        let flag: Int32 = 0o20_000_000 | O_DIRECTORY
+        let descriptor = open(folder.isEmpty ? "." : folder, flag | O_WRONLY | O_CLOEXEC, permissions.rawValue)
+        return descriptor < 0 ? nil : FileDescriptor(rawValue: descriptor)
+    }
+
+    /// - Returns: false where files cannot be named afterwards.
+    private static func name(_ file: FileDescriptor, _ path: String, by temporary: String) throws -> Bool {
+        let source = "/proc/self/fd/\(file.rawValue)"
+        if linkat(AT_FDCWD, source, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0 { return true }
+        guard errno == EEXIST else { return false }
+        // A name that exists can only be taken over by a rename.
+        unlink(temporary)
+        guard linkat(AT_FDCWD, source, AT_FDCWD, temporary, AT_SYMLINK_FOLLOW) == 0 else { return false }
+        try move(temporary, to: path)
+        return true
+    }
+
+    private static func move(_ temporary: String, to path: String) throws(Errno) {
+        guard rename(temporary, path) == 0 else { throw Errno(rawValue: errno) }
     }
 
     /// Lets nobody but the owner read a file.

@@ -30,11 +30,12 @@ package struct RegistryLogins: Sendable {
         all =
             !usesVariables
             ? []
-            : environment.variables.keys.filter { $0.hasPrefix(server) }.sorted().compactMap { key in
+            : environment.variables.keys.filter { $0 == server || $0.hasPrefix(server + "_") }.sorted().compactMap {
+                key in
                 let suffix = key.dropFirst(server.count)
                 let (address, user, password) = (
                     environment.setting(key), environment.setting("CONTAINER_REGISTRY_USERNAME\(suffix)"),
-                    environment.variables["CONTAINER_REGISTRY_PASSWORD\(suffix)"] ?? ""
+                    environment.setting("CONTAINER_REGISTRY_PASSWORD\(suffix)")
                 )
                 guard !address.isEmpty, !user.isEmpty else { return nil }
                 return RegistryCredential(address: address, userName: user, password: password)

@@ -73,4 +73,14 @@ import Testing
         #expect(try BuildOptions(nil, file: "m") == BuildOptions())
         #expect(throws: SolutionError.self) { try BuildOptions("--pull", file: "m") }
     }
+
+    @Test(arguments: ["--target", "--target=", "--platform=", "--network"])
+    func `An option that a variable left without value asks for nothing`(option: String) throws {
+        #expect(try options(option) == BuildOptions())
+    }
+
+    @Test(arguments: [JSONValue.null, "", [:], []])
+    func `A list that is nothing in any spelling holds no options`(nothing: JSONValue) throws {
+        #expect(try BuildOptions(nothing, file: "module.json") == BuildOptions())
+    }
 }

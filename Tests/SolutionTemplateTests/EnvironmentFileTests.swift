@@ -13,7 +13,7 @@ import Testing
         ("A=a=b=c", "a=b=c"), ("A=", ""), ("A=\"a\\nb\\\"c\\\\d\"", "a\nb\"c\\d"), ("A='it\\'s \\n'", "it's \\n"),
         ("A=\"two\nlines\"", "two\nlines"), ("A=one\r\nB=two", "one"), ("'A'=x", "x"), ("A=1\nA=2", "2"),
         ("\u{FEFF}A=mark", "mark"), ("A=a\\nb", "a\\nb"), ("# A=0\n\nA=1", "1"), ("A=# no", "# no"),
-        ("A= # no", "# no"),
+        ("A= # no", ""), ("A=#no", "#no"),
     ]) func `A value is read in every spelling`(text: String, value: String) { #expect(read(text)["A"] == value) }
 
     @Test(arguments: [
@@ -33,5 +33,14 @@ import Testing
     @Test func `A name without a sign sets nothing, and a broken line spoils no other`() {
         #expect(read("NAME\nB=\"open\nC=1") == ["C": "1"])
         #expect(read("=x\nA=1") == ["A": "1"])
+    }
+
+    @Test func `A name without a sign takes back what was set before, and no default stands in for it`() {
+        #expect(read("A=1\nA\nB=[${A}]\nC=[${A:-d}]") == ["B": "[]", "C": "[]"])
+    }
+
+    @Test(arguments: ["\r\n", "\r"])
+    func `Line ends of other systems are line ends, also between quotes`(end: String) {
+        #expect(read("A=\"one\(end)two\"\(end)B=3") == ["A": "one\ntwo", "B": "3"])
     }
 }
