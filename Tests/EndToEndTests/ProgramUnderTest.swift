@@ -108,6 +108,7 @@ enum Machine {
         || access("/var/run/docker.sock", W_OK) == 0
 
     static let hasRegistry = found("docker-registry")
+    static let hasBrowser = found("chromium")
 
     /// For a test that is to find no engine, where one can be started instead.
     static let withoutEngine: [String: String?] =

@@ -85,7 +85,7 @@ enum DevicePage {
         }
         return """
             <section aria-labelledby="modules-title"><h2 id="modules-title">Modules</h2>
-            <div class="scroll" tabindex="0" role="region" aria-label="Modules"><table><thead><tr><th scope="col">Module</th><th scope="col">Connection</th><th scope="col">State</th>\
+            <div class="scroll" tabindex="0" role="region" aria-label="Table of modules"><table><thead><tr><th scope="col">Module</th><th scope="col">Connection</th><th scope="col">State</th>\
             <th scope="col">Image</th><th scope="col" class="number">Restarts</th><th scope="col">Last exit and reason</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
             <tbody>\(.joined(rows))</tbody></table></div><div id="modules-answer" data-keep></div></section>
             """

@@ -119,7 +119,7 @@ enum FleetPage {
             Timestamp(seconds: Int64(visit.now.timeIntervalSince1970) - lateSeconds).description.prefix(19))
         let rows = devices.map { row($0, lateBefore: cutoff) }
         return """
-            <div class="scroll" tabindex="0" role="region" aria-label="Devices"><table class="fleet"><thead><tr><th scope="col">Device</th><th scope="col">State</th>\
+            <div class="scroll" tabindex="0" role="region" aria-label="Table of devices"><table class="fleet"><thead><tr><th scope="col">Device</th><th scope="col">State</th>\
             <th scope="col">Deployments</th><th scope="col">Tags</th><th scope="col">Last heard</th></tr></thead>
             <tbody>\(.joined(rows))</tbody></table></div>
             \(pager(page, visit))
