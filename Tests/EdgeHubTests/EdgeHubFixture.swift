@@ -33,10 +33,7 @@ final class EdgeHubFixture: Sendable {
         }
     }
 
-    deinit {
-        for file in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] { unlink("\(folder)/\(file)") }
-        rmdir(folder)
-    }
+    deinit { try? FileManager.default.removeItem(atPath: folder) }
 
     /// Runs an edge hub on the folder while `body` runs; called again, it is the same one after a restart.
     func serve(
