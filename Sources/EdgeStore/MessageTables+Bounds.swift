@@ -10,11 +10,21 @@ extension MessageTables {
 
     // MARK: Quota
 
+    /// What a batch may take on disk: a large message fills pages of its own, and a batch may begin new ones in each table.
+    func room(for batch: [NewMessage]) -> Int {
+        guard !batch.isEmpty else { return 0 }
+        return batch.reduce(4 * pageSize) { room, message in
+            let size = message.size
+            if size <= pageSize / 2 { return room + size + size / 8 }
+            return room + (size <= pageSize ? 1 : size / pageSize + 2) * pageSize
+        }
+    }
+
     /// Makes room for a batch by dropping what is no more important than it; false when that does not suffice.
     mutating func makeRoom(
         for batch: [NewMessage], _ overflow: MessageStore.Overflow, _ losses: inout [MessageLoss]
     ) throws -> Bool {
-        let needed = Self.size(of: batch)
+        let needed = room(for: batch)
         guard try usedBytes() + needed > quota else { return true }
         guard overflow == .dropOldest, needed < quota else { return false }
         let own = batch.flatMap(\.destinations).map(\.priority).min() ?? 0

@@ -141,7 +141,7 @@ struct MessageTables {
         do {
             try database.execute("BEGIN IMMEDIATE")
             try remove(removals)
-            let needed = batches.reduce(0) { $0 + Self.size(of: $1) }
+            let needed = batches.reduce(0) { $0 + room(for: $1) }
             let isTight = try needed > 0 && usedBytes() + needed > quota
             let now = age
             var results: [Result<Int64, EdgeStoreError>] = []
@@ -154,6 +154,8 @@ struct MessageTables {
                 results.append(.success(nextSequence))
                 for message in batch { try insert(message, now: now) }
             }
+            // The estimate of what a batch takes may be short of the pages that it did take.
+            if isTight, overflow == .dropOldest { _ = try makeRoom(for: [], overflow, &losses) }
             try persistAge(now)
             try database.execute("COMMIT")
             return results
@@ -165,7 +167,6 @@ struct MessageTables {
         }
     }
 
-    static func size(of batch: [NewMessage]) -> Int { batch.reduce(0) { $0 + $1.size } }
 
     private mutating func insert(_ message: NewMessage, now: Int64) throws {
         let source = try names.makeID(of: message.source, in: database)
