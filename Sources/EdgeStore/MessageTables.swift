@@ -167,7 +167,6 @@ struct MessageTables {
         }
     }
 
-
     private mutating func insert(_ message: NewMessage, now: Int64) throws {
         let source = try names.makeID(of: message.source, in: database)
         let sequence = nextSequence
