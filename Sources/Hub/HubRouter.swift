@@ -11,6 +11,7 @@ struct HubRouter: HTTPResponder {
     let events: EventResponder
     let routing: RoutingResponder
     let security: SecurityResponder
+    let provisioning: ProvisioningResponder
     let accounts: AccountResponder
     let fleet: FleetResponder
     let metrics: MetricsRegistry
@@ -36,9 +37,8 @@ struct HubRouter: HTTPResponder {
         if let response = await events.answer(request) { return response }
         if let response = await routing.answer(request) { return response }
         if let response = await security.answer(request) { return response }
-        if let response = await service.answer(request) {
-            return response
-        }
+        if let response = await provisioning.answer(request) { return response }
+        if let response = await service.answer(request) { return response }
         if let response = await accounts.answer(request) { return response }
         if let response = await fleet.answer(request) { return response }
         if let pages, let response = await pages(request) { return response }

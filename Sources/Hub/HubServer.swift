@@ -88,16 +88,18 @@ package final class HubServer: Sendable {
         let feed = EventResponder(registry: registry, events: events, hostNames: hostNames)
         let security = SecurityResponder(registry: registry, hostNames: hostNames)
         let routes = RoutingResponder(registry: registry, router: routing, hostNames: hostNames)
+        let provisioning = try await ProvisioningDesk(registry: registry, hostNames: hostNames, metrics: metrics)
         let readiness = HubReadiness(registry: registry, events: events)
         let accounts = AccountResponder(registry: registry, hostNames: hostNames)
         let fleet = FleetResponder(registry: registry, hostNames: hostNames)
         let router: @Sendable ((@Sendable (HTTPRequest) async -> HTTPResponse?)?) -> HubRouter = { pages in
             HubRouter(
                 service: service, devices: devices, events: feed, routing: routes, security: security,
-                accounts: accounts, fleet: fleet, metrics: metrics, readiness: readiness, pages: pages)
+                provisioning: ProvisioningResponder(desk: provisioning), accounts: accounts, fleet: fleet,
+                metrics: metrics, readiness: readiness, pages: pages)
         }
         let responder = router(pages?(names.hostName, router(nil)))
-        let mqtt = MQTTHead(backend: backend, logger: logger)
+        let mqtt = MQTTHead(backend: backend, provisioning: provisioning, logger: logger)
         let amqp = AMQPHead(
             backend: backend,
             services: HubServices(

@@ -196,8 +196,10 @@ package struct DeviceTopics: Sendable {
 }
 
 /// The `?$rid=…&$version=…` at the end of a topic. The request id is opaque and kept as it is written.
-private struct TopicQuery {
+struct TopicQuery {
     private(set) var requestID: String?
+    /// Of provisioning, percent-decoded.
+    private(set) var operationID: String?
     private(set) var version: Int?
     private(set) var versionIsSound = true
 
@@ -208,6 +210,7 @@ private struct TopicQuery {
             let value = String(decoding: pair[pair.index(after: equals)...], as: UTF8.self)
             switch PercentCoding.decoded(pair[..<equals]) {
             case "$rid" where requestID == nil: requestID = value
+            case "operationId" where operationID == nil: operationID = PercentCoding.decoded(value)
             case "$version":
                 version = Int(PercentCoding.decoded(value))
                 versionIsSound = version != nil
@@ -219,7 +222,7 @@ private struct TopicQuery {
 
 extension Collection<UInt8> {
     /// What follows the prefix; nil when this does not begin with it.
-    fileprivate func after(_ prefix: [UInt8]) -> SubSequence? {
+    func after(_ prefix: [UInt8]) -> SubSequence? {
         starts(with: prefix) ? dropFirst(prefix.count) : nil
     }
 }

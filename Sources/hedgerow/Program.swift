@@ -28,7 +28,7 @@ struct Hedgerow: AsyncParsableCommand {
                     TwinCommand.self,
                     DeploymentCommand.self, QueryCommand.self, InvokeCommand.self, SendCommand.self,
                     MonitorCommand.self, LogsCommand.self, RouteCommand.self, RoutingCommand.self, JobCommand.self,
-                    SimulateCommand.self, DoctorCommand.self, CompletionCommand.self,
+                    EnrollmentCommand.self, SimulateCommand.self, DoctorCommand.self, CompletionCommand.self,
                 ]),
             CommandGroup(
                 name: "Solution",

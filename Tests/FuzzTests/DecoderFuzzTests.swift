@@ -118,6 +118,8 @@ import Testing
             "$iothub/twin/GET/?$rid=1", "$iothub/twin/PATCH/properties/reported/?$rid=2&$version=7",
             "$iothub/methods/res/200/?$rid=3", "$iothub/twin/res/204/?$rid=4&$version=5",
             "devices/pi/modules/m/inputs/i/%24.cid=x", "$iothub/twin/PATCH/properties/desired/?$version=8",
+            "$dps/registrations/PUT/iotdps-register/?$rid=9",
+            "$dps/registrations/GET/iotdps-get-operationstatus/?$rid=10&operationId=5%2e0",
         ]
         fuzz("topics", texts: topics) { text in
             for key in [IdentityKeys.device, IdentityKeys.module] {
@@ -126,6 +128,7 @@ import Testing
                 _ = names.downward(ByteBuffer(string: text))
                 _ = names.subscription(text)
             }
+            _ = ProvisioningRequest(topic: ByteBuffer(string: text))?.requestID
             let properties = MessageProperties(bag: ByteBuffer(string: text))
             // What was read is written so that it is read again as the same.
             #expect(MessageProperties(bag: properties.bag()) == properties)

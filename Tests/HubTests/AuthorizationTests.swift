@@ -61,6 +61,14 @@ import Transport
         .init(.GET, "/certificates", read), .init(.GET, "/certificates/f", read),
         .init(.PUT, "/certificates/f", write), .init(.POST, "/certificates/f/code", write),
         .init(.POST, "/certificates/f/verify", write), .init(.DELETE, "/certificates/f", write),
+        .init(.GET, "/provisioning", read), .init(.POST, "/enrollments/query", read),
+        .init(.GET, "/enrollments/e", read), .init(.PUT, "/enrollments/e", write),
+        .init(.POST, "/enrollments/e/attestationmechanism", write), .init(.DELETE, "/enrollments/e", write),
+        .init(.POST, "/enrollments", write), .init(.POST, "/enrollmentGroups/query", read),
+        .init(.GET, "/enrollmentGroups/e", read), .init(.PUT, "/enrollmentGroups/e", write),
+        .init(.POST, "/enrollmentGroups/e/attestationmechanism", write),
+        .init(.DELETE, "/enrollmentGroups/e", write), .init(.GET, "/registrations/r", read),
+        .init(.POST, "/registrations/e/query", read), .init(.DELETE, "/registrations/r", write),
         .init(.POST, "/devices/gw/messages/events", .deviceConnect),
         .init(.GET, "/devices/gw/messages/deviceBound", .deviceConnect),
         .init(.DELETE, "/devices/gw/messages/deviceBound/x", .deviceConnect),
@@ -121,11 +129,14 @@ import Transport
         keys[Self.other] = try await hub.register(Self.other)
         let names = [HubBench.hostName]
         let service = ServiceResponder(registry: hub.registry, methods: hub.backend, hostNames: names)
+        let provisioning = try await ProvisioningDesk(
+            registry: hub.registry, hostNames: names, metrics: MetricsRegistry())
         let router = HubRouter(
             service: service, devices: DeviceHTTPHead(backend: hub.backend, mailbox: hub.backend),
             events: EventResponder(registry: hub.registry, events: hub.events, hostNames: names),
             routing: RoutingResponder(registry: hub.registry, router: hub.router, hostNames: names),
             security: SecurityResponder(registry: hub.registry, hostNames: names),
+            provisioning: ProvisioningResponder(desk: provisioning),
             accounts: AccountResponder(registry: hub.registry, hostNames: names),
             fleet: FleetResponder(registry: hub.registry, hostNames: names), metrics: MetricsRegistry(),
             readiness: HubReadiness(registry: hub.registry, events: hub.events), pages: nil)

@@ -18,6 +18,13 @@ extension MQTTConnectionHandler {
             }
             return
         }
+        if let provisioning = head.provisioning,
+            let name = connect.userName.flatMap({ ProvisioningUserName(parsing: $0) }),
+            name.registrationID == connect.clientID
+        {
+            decide(connect, name, provisioning)
+            return
+        }
         guard let identity = IdentityKey(parsing: connect.clientID) else {
             refuse(.identifierRejected, why: "the client id names no device or module")
             return
@@ -38,23 +45,26 @@ extension MQTTConnectionHandler {
                 return
             }
         }
-        let credential: IdentityClaim.Credential
-        if let password = connect.password, password.readableBytes > 0 {
-            guard let text = String(validating: password.readableBytesView, as: UTF8.self) else {
-                refuse(.badUserNameOrPassword, why: "the password is no text")
-                return
-            }
-            credential = .sharedAccessSignature(text)
-        } else {
-            let certificates = connection.certificates(of: context.channel)
-            credential = certificates.isEmpty ? .none : .certificates(certificates)
-        }
+        guard let credential = credential(of: connect, context) else { return }
         self.connect = connect
         self.topics = topics
         let claim = IdentityClaim(
             identity: identity, credential: credential, hostName: userName.hostName, productInfo: userName.productInfo,
             transport: transport, modelID: userName.modelID)
         open(claim, persistent: !connect.cleanSession, context)
+    }
+
+    /// What the peer proves itself with; nil after it was refused for a password that is no text.
+    func credential(of connect: MQTTConnect, _ context: ChannelHandlerContext) -> IdentityClaim.Credential? {
+        guard let password = connect.password, password.readableBytes > 0 else {
+            let certificates = connection.certificates(of: context.channel)
+            return certificates.isEmpty ? IdentityClaim.Credential.none : .certificates(certificates)
+        }
+        guard let text = String(validating: password.readableBytesView, as: UTF8.self) else {
+            refuse(.badUserNameOrPassword, why: "the password is no text")
+            return nil
+        }
+        return .sharedAccessSignature(text)
     }
 
     private func open(_ claim: IdentityClaim, persistent: Bool, _ context: ChannelHandlerContext) {
@@ -98,7 +108,7 @@ extension MQTTConnectionHandler {
         finishTurn()
     }
 
-    private func refuse(_ error: HubError) {
+    func refuse(_ error: HubError) {
         let code: MQTTConnectCode =
             switch error.code.status {
             case 400: .badUserNameOrPassword

@@ -7,6 +7,10 @@ extension MQTTConnectionHandler {
     // MARK: Subscriptions
 
     func subscribe(_ id: MQTTPacketID, _ filters: [MQTTSubscription]) {
+        guard applicant == nil else {
+            subscribeApplicant(id, filters)
+            return
+        }
         var granted: [MQTTQuality?] = []
         for wanted in filters {
             guard let subscription = topics.subscription(wanted.filter) else {

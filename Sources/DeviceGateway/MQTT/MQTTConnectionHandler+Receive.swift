@@ -12,6 +12,10 @@ enum TwinOperation: Sendable {
 
 extension MQTTConnectionHandler {
     func receive(_ publish: MQTTPublish) {
+        if let applicant {
+            receive(publish, from: applicant)
+            return
+        }
         if let bag = topics.telemetryBag(publish.topic) {
             take(bag, publish)
             return
@@ -93,7 +97,7 @@ extension MQTTConnectionHandler {
 
     // MARK: Twins
 
-    private func acknowledge(_ publish: MQTTPublish) {
+    func acknowledge(_ publish: MQTTPublish) {
         guard publish.quality == .atLeastOnce else { return }
         // Behind the telemetry that came before it.
         handOverEvents()

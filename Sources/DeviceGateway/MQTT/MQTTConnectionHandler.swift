@@ -47,6 +47,9 @@ final class MQTTConnectionHandler: ChannelDuplexHandler {
     var unacknowledgedBytes = 0
 
     var operations = CircularBuffer<TwinOperation>()
+    /// Set for a connection that asks to be provisioned; it is no device's then.
+    var applicant: RegistrationClaim?
+    var applications = CircularBuffer<ProvisioningApplication>()
     var waiting = CircularBuffer<Delivery>()
 
     private var lastRead = NIODeadline.now()
@@ -107,6 +110,7 @@ final class MQTTConnectionHandler: ChannelDuplexHandler {
         deviceBox?.value = nil
         waiting.removeAll()
         operations.removeAll()
+        applications.removeAll()
         guard let device else { return }
         publishWill(of: device)
         head.backend.closed(device)
@@ -181,7 +185,8 @@ final class MQTTConnectionHandler: ChannelDuplexHandler {
     private var mustHold: Bool {
         session.isDeciding || unacknowledgedMessages >= head.limits.unacknowledgedMessages
             || unacknowledgedBytes >= head.limits.unacknowledgedBytes
-            || operations.count >= head.limits.pendingOperations || context?.channel.isWritable == false
+            || operations.count + applications.count >= head.limits.pendingOperations
+            || context?.channel.isWritable == false
     }
 
     func read(context: ChannelHandlerContext) {

@@ -5,15 +5,18 @@ package import Transport
 /// MQTT 3.1.1 for devices and modules (hub.md, section 6), over whatever carries bytes.
 package struct MQTTHead: Sendable {
     let backend: any DeviceBackend
+    let provisioning: (any ProvisioningBackend)?
     let limits: MQTTLimits
     let facts: GatewayFacts
     let logger: Logger
 
+    /// - Parameter provisioning: where devices get an identity; nil where that is not offered.
     package init(
-        backend: any DeviceBackend, limits: MQTTLimits = MQTTLimits(), facts: GatewayFacts = GatewayFacts(),
-        logger: Logger
+        backend: any DeviceBackend, provisioning: (any ProvisioningBackend)? = nil, limits: MQTTLimits = MQTTLimits(),
+        facts: GatewayFacts = GatewayFacts(), logger: Logger
     ) {
         self.backend = backend
+        self.provisioning = provisioning
         self.limits = limits
         self.facts = facts
         self.logger = logger
