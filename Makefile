@@ -6,7 +6,7 @@ PROGRAM := .build/release/hedgerow
 # So many tests at a time: all at once, they starve each other on a small machine.
 TOGETHER := --experimental-maximum-parallelization-width 8
 
-.PHONY: help setup build demo down test torture bench-edge bench-solution format lint clean fuzz
+.PHONY: help setup build demo down test torture bench-edge bench-hub bench-solution format lint clean fuzz
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,12 @@ bench-edge: ## the edge hub against mosquitto: throughput, latency, drain rate, 
 	@scripts/setup --for-bench
 	$(SWIFT) build -c release --product hedgerow
 	@scripts/bench-edge
+
+bench-hub: ## the hub against mosquitto, and a registry of a million twins
+	@scripts/setup --for-bench
+	$(SWIFT) build -c release --product hedgerow
+	@Benchmarks/hub.py $(PROGRAM)
+
 fuzz: ## give every decoder hostile inputs: make fuzz INPUTS=10000000
 	HEDGEROW_FUZZ=$(or $(INPUTS),10000000) $(SWIFT) test -c release -Xswiftc -enable-testing --filter FuzzTests
 
