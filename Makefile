@@ -6,7 +6,7 @@ PROGRAM := .build/release/hedgerow
 # So many tests at a time: all at once, they starve each other on a small machine.
 TOGETHER := --experimental-maximum-parallelization-width 8
 
-.PHONY: help setup build demo down test torture bench-edge bench-hub bench-solution format lint clean fuzz
+.PHONY: help setup build demo down test torture bench-edge bench-hub bench-solution package test-package format lint clean fuzz
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,19 @@ bench-solution: ## our solution tool and the former one, in alternation
 	$(SWIFT) build -c release --product hedgerow
 	@scripts/with-engine Benchmarks/solution.py $(PROGRAM)
 
+# With Swift's libraries inside, which changes every object, so in a folder beside that of the demo.
+STATIC := -c release --static-swift-stdlib --scratch-path .build-package
+
+package: ## Debian packages and images of hub and edge, compose.yaml, checksums: dist/
+	@scripts/setup --for-packages
+	$(SWIFT) build $(STATIC) --product hedgerow
+	$(SWIFT) build $(STATIC) --product hedgerow-edge
+	@scripts/package
+
+test-package: package ## install, upgrade, remove and purge the packages in a clean Debian 12, run the images
+	@scripts/test-packages
+	@scripts/with-engine scripts/test-images
+
 format: ## rewrite the sources in the house style
 	$(SWIFT) format -i -r Sources Tests Package.swift
 
@@ -61,4 +74,4 @@ lint: ## style, and the floors of docs/architecture.md
 
 clean: ## remove what was built (not the caches under ~/.cache/hedgerow)
 	@if [ -x $(PROGRAM) ]; then $(PROGRAM) down > /dev/null 2>&1 || true; fi
-	rm -rf .build .hedgerow
+	rm -rf .build .build-package .hedgerow dist
