@@ -55,6 +55,8 @@ package final class MessageStore: Sendable {
         var removals: [Removal] = []
         var isScheduled = false
         var isFlushPlanned = false
+        /// What `setLimits` asked for last.
+        var limits: (quota: Int, overflow: Overflow)?
         var isClosed = false
     }
 
@@ -100,7 +102,18 @@ package final class MessageStore: Sendable {
 
     /// Sets the quota in bytes and what happens there; what is beyond a lower one gives way to the next messages.
     package func setLimits(quota: Int, overflow: Overflow) {
-        writer.async { self.file.withLock { $0?.setLimits(quota: quota, overflow: overflow) } }
+        // By way of the inbox: the writer may be about to take a message that comes after this.
+        inbox.withLock { $0.limits = (quota, overflow) }
+        writer.async { self.applyLimits() }
+    }
+
+    private func applyLimits() {
+        let limits = inbox.withLock { inbox in
+            defer { inbox.limits = nil }
+            return inbox.limits
+        }
+        guard let limits else { return }
+        file.withLock { $0?.setLimits(quota: limits.quota, overflow: limits.overflow) }
     }
 
     /// Stores a batch, in order.
@@ -149,6 +162,7 @@ package final class MessageStore: Sendable {
     /// Commits what waits until nothing does; whatever arrives during a commit shares the next.
     private func write() {
         while let (appends, removals) = takeWork() {
+            applyLimits()
             var losses: [MessageLoss] = []
             let outcome = file.withLock { file in
                 Result { () throws(EdgeStoreError) in
