@@ -10,14 +10,19 @@ package import Transport
 package struct DeviceHTTPHead: Sendable {
     let backend: any DeviceBackend
     let mailbox: (any MessageMailbox)?
+    let uploads: (any FileUploadBackend)?
     private let facts: GatewayFacts
 
-    /// - Parameter mailbox: where messages to devices wait; nil when there are none.
+    /// - Parameters:
+    ///   - mailbox: where messages to devices wait; nil when there are none.
+    ///   - uploads: where devices put files; nil where they cannot.
     package init(
-        backend: any DeviceBackend, mailbox: (any MessageMailbox)? = nil, facts: GatewayFacts = GatewayFacts()
+        backend: any DeviceBackend, mailbox: (any MessageMailbox)? = nil, uploads: (any FileUploadBackend)? = nil,
+        facts: GatewayFacts = GatewayFacts()
     ) {
         self.backend = backend
         self.mailbox = mailbox
+        self.uploads = uploads
         self.facts = facts
     }
 
@@ -25,6 +30,9 @@ package struct DeviceHTTPHead: Sendable {
     package func respond(to request: HTTPRequest) async -> HTTPResponse? {
         if let mailbox, let call = MailboxCall(request) {
             return await answering { () async throws(HubError) in try await respond(to: call, request, mailbox) }
+        }
+        if let uploads, let call = FileUploadCall(request) {
+            return await answering { () async throws(HubError) in try await respond(to: call, request, uploads) }
         }
         guard request.method == .POST, let identity = Self.sender(request.path) else { return nil }
         return await answering { () async throws(HubError) in

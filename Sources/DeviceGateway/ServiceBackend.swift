@@ -35,12 +35,26 @@ package protocol ServiceBackend: Sendable {
     /// - Throws: `HubError`: `deviceNotFound`, `deviceMaximumQueueDepthExceeded`, `messageTooLarge` …
     func send(_ message: DeviceEvent, to identity: IdentityKey) async throws(HubError)
 
-    /// Waits for what became of messages that services sent, and locks it for the caller; nil once the hub shuts down or
-    /// the task is cancelled.
-    func nextFeedback() async -> FeedbackMessage?
+    /// Waits for the next of a queue, and locks it for the caller; nil once the hub shuts down or the task is cancelled.
+    func next(of queue: ServiceQueue) async -> FeedbackMessage?
 
-    /// A reader has dealt with feedback.
-    func settleFeedback(_ lockToken: UUID, _ outcome: DeliveryOutcome) async
+    /// A reader has dealt with what it was handed.
+    func settle(_ lockToken: UUID, _ outcome: DeliveryOutcome, of queue: ServiceQueue) async
+}
+
+/// What services are told besides events (hub.md, sections 8 and 10.4).
+package enum ServiceQueue: String, Sendable, Hashable {
+    /// What became of messages to devices.
+    case feedback
+    /// Files that devices have uploaded.
+    case fileNotifications = "filenotifications"
+
+    package var contentType: String {
+        switch self {
+        case .feedback: "application/vnd.microsoft.iothub.feedback.json"
+        case .fileNotifications: "application/vnd.microsoft.iothub.filenotification.json"
+        }
+    }
 }
 
 /// What a service wants to do.
@@ -49,6 +63,7 @@ package enum ServiceUse: Sendable, Hashable {
     case events(group: String?)
     case sendToDevices
     case feedback
+    case fileNotifications
 }
 
 package struct EventEntity: Sendable, Hashable {
@@ -147,7 +162,7 @@ package struct EnqueuedEvent: Sendable {
     }
 }
 
-/// Records of what became of messages to devices, handed out together.
+/// Records of what became of messages to devices, handed out together, or the notification of a file.
 package struct FeedbackMessage: Sendable {
     package let lockToken: UUID
     package let sequenceNumber: Int64

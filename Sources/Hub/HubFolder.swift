@@ -42,6 +42,8 @@ package struct HubFolder: Sendable {
     var endpoints: String { path + "/endpoints" }
     /// The files of exports and imports.
     var transfers: String { path + "/transfers" }
+    /// What devices have uploaded.
+    var files: String { path + "/files" }
 
     /// The people who may sign in; works beside a running hub.
     package func users() throws -> UserRegister {

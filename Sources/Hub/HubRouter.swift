@@ -12,6 +12,7 @@ struct HubRouter: HTTPResponder {
     let routing: RoutingResponder
     let security: SecurityResponder
     let provisioning: ProvisioningResponder
+    let files: BlobResponder?
     let accounts: AccountResponder
     let fleet: FleetResponder
     let metrics: MetricsRegistry
@@ -38,6 +39,7 @@ struct HubRouter: HTTPResponder {
         if let response = await routing.answer(request) { return response }
         if let response = await security.answer(request) { return response }
         if let response = await provisioning.answer(request) { return response }
+        if let response = await files?.answer(request) { return response }
         if let response = await service.answer(request) { return response }
         if let response = await accounts.answer(request) { return response }
         if let response = await fleet.answer(request) { return response }

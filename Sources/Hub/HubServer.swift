@@ -46,6 +46,7 @@ package final class HubServer: Sendable {
     private let events: EventLog
     private let jobs: JobRunner
     private let transfers: TransferRunner
+    private let notifications: FileNotificationDesk
     private let listeners: [Listener]
     private let lock: HubFolderLock
 
@@ -84,7 +85,10 @@ package final class HubServer: Sendable {
             registry: registry, events: events, router: routing, hostNames: hostNames, metrics: metrics, logger: logger)
         let service = ServiceResponder(
             registry: registry, methods: backend, hostNames: hostNames, transferFolder: folder.transfers)
-        let devices = DeviceHTTPHead(backend: backend, mailbox: backend)
+        let files = try await FileDesk(
+            registry: registry, store: FileStore(folder: folder.files), hostNames: hostNames)
+        let blobs = BlobResponder(desk: files)
+        let devices = DeviceHTTPHead(backend: backend, mailbox: backend, uploads: files)
         let feed = EventResponder(registry: registry, events: events, hostNames: hostNames)
         let security = SecurityResponder(registry: registry, hostNames: hostNames)
         let routes = RoutingResponder(registry: registry, router: routing, hostNames: hostNames)
@@ -95,7 +99,7 @@ package final class HubServer: Sendable {
         let router: @Sendable ((@Sendable (HTTPRequest) async -> HTTPResponse?)?) -> HubRouter = { pages in
             HubRouter(
                 service: service, devices: devices, events: feed, routing: routes, security: security,
-                provisioning: ProvisioningResponder(desk: provisioning), accounts: accounts, fleet: fleet,
+                provisioning: ProvisioningResponder(desk: provisioning), files: blobs, accounts: accounts, fleet: fleet,
                 metrics: metrics, readiness: readiness, pages: pages)
         }
         let responder = router(pages?(names.hostName, router(nil)))
@@ -104,14 +108,16 @@ package final class HubServer: Sendable {
             backend: backend,
             services: HubServices(
                 registry: registry, events: events, hostNames: hostNames, name: names.name,
-                created: try folder.created()), logger: logger)
+                created: try folder.created(), notifications: files.notifications), logger: logger)
+        var limits = HTTPLimits(body: 8 << 20)
+        limits.largerBody = blobs.largerBody
         var listeners: [Listener] = []
         do {
             listeners.append(
                 try await HTTPServer.start(
                     on: .tcp(host: options.bind, port: options.httpsPort), certificate: certificate,
                     responder: responder,
-                    webSockets: [mqtt.webSocketEndpoint(), amqp.webSocketEndpoint()], limits: HTTPLimits(body: 8 << 20),
+                    webSockets: [mqtt.webSocketEndpoint(), amqp.webSocketEndpoint()], limits: limits,
                     logger: logger))
             listeners.append(
                 try await Listener.start(
@@ -133,12 +139,14 @@ package final class HubServer: Sendable {
         service.transfers.wake()
         return HubServer(
             hostName: names.hostName, registry: registry, backend: backend, routing: routing, events: events,
-            jobs: service.jobs, transfers: service.transfers, listeners: listeners, lock: lock)
+            jobs: service.jobs, transfers: service.transfers, notifications: files.notifications, listeners: listeners,
+            lock: lock)
     }
 
     private init(
         hostName: String, registry: HubRegistry, backend: HubBackend, routing: MessageRouter, events: EventLog,
-        jobs: JobRunner, transfers: TransferRunner, listeners: [Listener], lock: HubFolderLock
+        jobs: JobRunner, transfers: TransferRunner, notifications: FileNotificationDesk, listeners: [Listener],
+        lock: HubFolderLock
     ) {
         self.hostName = hostName
         self.registry = registry
@@ -147,6 +155,7 @@ package final class HubServer: Sendable {
         self.events = events
         self.jobs = jobs
         self.transfers = transfers
+        self.notifications = notifications
         self.listeners = listeners
         self.lock = lock
         httpsPort = listeners[0].port
@@ -183,6 +192,7 @@ package final class HubServer: Sendable {
     package func shutDown() async {
         await jobs.shutDown()
         await transfers.shutDown()
+        notifications.shutDown()
         await backend.shutDown()
         await routing.shutDown()
         // The log first, so that answers that follow it end by themselves.

@@ -12,13 +12,19 @@ final class HubServices: ServiceBackend {
     private let registry: HubRegistry
     private let events: EventLog
     private let hostNames: [String]
+    private let notifications: FileNotificationDesk?
     private let readers = EventReaderTable()
 
     /// - Parameters:
     ///   - hostNames: by which tokens may call the hub; the first is told to clients.
     ///   - name: of the Event-Hubs-compatible entity.
     ///   - created: when the hub was made.
-    init(registry: HubRegistry, events: EventLog, hostNames: [String], name: String, created: Date) {
+    ///   - notifications: of files that devices upload; nil for none.
+    init(
+        registry: HubRegistry, events: EventLog, hostNames: [String], name: String, created: Date,
+        notifications: FileNotificationDesk? = nil
+    ) {
+        self.notifications = notifications
         self.registry = registry
         self.events = events
         self.hostNames = hostNames
@@ -50,6 +56,8 @@ final class HubServices: ServiceBackend {
         switch use {
         case .sendToDevices: return token.covers("\(host)/messages/devicebound", ignoresCase: true)
         case .feedback: return token.covers("\(host)/messages/servicebound/feedback", ignoresCase: true)
+        case .fileNotifications:
+            return token.covers("\(host)/messages/servicebound/filenotifications", ignoresCase: true)
         case .events(let group):
             let paths = ["\(host)/\(entity.name)", "\(host)/messages/events"]
             guard let group else {
@@ -100,16 +108,25 @@ final class HubServices: ServiceBackend {
         try await registry.send(MessageProperties(bag: message.propertyBag), message.body, to: identity)
     }
 
-    func nextFeedback() async -> FeedbackMessage? {
-        guard let batch = try? await registry.feedback.next() else { return nil }
-        return FeedbackMessage(
-            lockToken: batch.lockToken, sequenceNumber: batch.sequenceNumber, enqueuedTime: batch.enqueuedTime,
-            expiry: batch.expiry, deliveryCount: batch.deliveryCount, body: batch.body, userID: entity.name)
+    func next(of queue: ServiceQueue) async -> FeedbackMessage? {
+        switch queue {
+        case .feedback:
+            guard let batch = try? await registry.feedback.next() else { return nil }
+            return FeedbackMessage(
+                lockToken: batch.lockToken, sequenceNumber: batch.sequenceNumber, enqueuedTime: batch.enqueuedTime,
+                expiry: batch.expiry, deliveryCount: batch.deliveryCount, body: batch.body, userID: entity.name)
+        case .fileNotifications:
+            guard let held = try? await notifications?.next() else { return nil }
+            return held.message(userID: entity.name)
+        }
     }
 
-    func settleFeedback(_ lockToken: UUID, _ outcome: DeliveryOutcome) async {
-        // A lock that has ended lets the batch come again, which readers know how to deal with.
-        try? await registry.feedback.settle(lockToken, outcome)
+    func settle(_ lockToken: UUID, _ outcome: DeliveryOutcome, of queue: ServiceQueue) async {
+        // A lock that has ended lets it come again, which readers know how to deal with.
+        switch queue {
+        case .feedback: try? await registry.feedback.settle(lockToken, outcome)
+        case .fileNotifications: try? await notifications?.settle(lockToken, outcome)
+        }
     }
 }
 

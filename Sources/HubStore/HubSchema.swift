@@ -118,7 +118,7 @@ enum HubSchema {
             name TEXT PRIMARY KEY,
             condition TEXT NOT NULL
         ) WITHOUT ROWID;
-        """,
+        """, files,
     ]
 }
 

@@ -25,6 +25,8 @@ final class HTTPConnectionHandler: ChannelInboundHandler, RemovableChannelHandle
     private let webSockets: [WebSocketEndpoint]
     private let logger: Logger
     private var state = State.idle
+    /// Of the present request.
+    private var bodyLimit = 0
     private var deadline = NIODeadline.distantFuture
     private var timer: Scheduled<Void>?
 
@@ -70,8 +72,8 @@ final class HTTPConnectionHandler: ChannelInboundHandler, RemovableChannelHandle
         switch (Self.unwrapInboundIn(data), state) {
         case (.head(let head), .idle): begin(head, context: context)
         case (.body(let part), .receiving(let head, var body, let began)):
-            guard body.readableBytes + part.readableBytes <= limits.body else {
-                refuse(.payloadTooLarge, "The body is larger than \(limits.body) bytes.", context: context)
+            guard body.readableBytes + part.readableBytes <= bodyLimit else {
+                refuse(.payloadTooLarge, "The body is larger than \(bodyLimit) bytes.", context: context)
                 return
             }
             // The buffer must be held in one place only, or appending copies it.
@@ -87,8 +89,10 @@ final class HTTPConnectionHandler: ChannelInboundHandler, RemovableChannelHandle
 
     private func begin(_ head: HTTPRequestHead, context: ChannelHandlerContext) {
         let length = head.headers.first(name: "content-length").flatMap(Int.init) ?? 0
-        guard length <= limits.body else {
-            refuse(.payloadTooLarge, "The body is larger than \(limits.body) bytes.", context: context)
+        bodyLimit = limits.body
+        if let larger = limits.largerBody?(head) { bodyLimit = max(bodyLimit, larger) }
+        guard length <= bodyLimit else {
+            refuse(.payloadTooLarge, "The body is larger than \(bodyLimit) bytes.", context: context)
             return
         }
         let now = NIODeadline.now()

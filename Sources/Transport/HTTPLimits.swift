@@ -1,9 +1,12 @@
 package import NIOCore
+package import NIOHTTP1
 
 /// What one HTTP listener allows; everything a peer can send or hold open is bounded by one of these.
 package struct HTTPLimits: Sendable {
     /// Bytes of a request's body; more is answered 413.
     package var body: Int
+    /// Bytes that the body of a request may hold beyond `body`, which its head alone has to earn; nil for none.
+    package var largerBody: (@Sendable (HTTPRequestHead) -> Int?)?
     /// Bytes of all header names and values of a request.
     package var headers: Int
     package var connections: Int

@@ -114,12 +114,12 @@ final class MemoryServices: ServiceBackend {
         }
     }
 
-    func nextFeedback() async -> FeedbackMessage? {
+    func next(of queue: ServiceQueue) async -> FeedbackMessage? {
         await changes.wait { Task.isCancelled || !self.state.withLock { $0.feedback.isEmpty } }
         return state.withLock { $0.feedback.isEmpty ? nil : $0.feedback.removeFirst() }
     }
 
-    func settleFeedback(_ lockToken: UUID, _ outcome: DeliveryOutcome) async {
+    func settle(_ lockToken: UUID, _ outcome: DeliveryOutcome, of queue: ServiceQueue) async {
         change { $0.settled[lockToken] = outcome }
     }
 }

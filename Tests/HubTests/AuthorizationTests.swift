@@ -136,7 +136,7 @@ import Transport
             events: EventResponder(registry: hub.registry, events: hub.events, hostNames: names),
             routing: RoutingResponder(registry: hub.registry, router: hub.router, hostNames: names),
             security: SecurityResponder(registry: hub.registry, hostNames: names),
-            provisioning: ProvisioningResponder(desk: provisioning),
+            provisioning: ProvisioningResponder(desk: provisioning), files: nil,
             accounts: AccountResponder(registry: hub.registry, hostNames: names),
             fleet: FleetResponder(registry: hub.registry, hostNames: names), metrics: MetricsRegistry(),
             readiness: HubReadiness(registry: hub.registry, events: hub.events), pages: nil)

@@ -16,9 +16,7 @@ extension AMQPConnectionHandler {
         switch (address, attach.isReceiver) {
         case (.toDevices, false): use = .sendToDevices
         case (.feedback, true): use = .feedback
-        case (.fileNotifications, true):
-            refuse(link, attach, AMQPError("amqp:not-implemented", "There are no uploads of files to notify of."))
-            return
+        case (.fileNotifications, true): use = .fileNotifications
         // The way to the entity is told to every service that may read its events.
         case (.events, true): use = .events(group: nil)
         case (.management, _): use = .events(group: nil)
@@ -58,7 +56,9 @@ extension AMQPConnectionHandler {
         let entity = services.entity
         switch address {
         case .toDevices: accept(link, attach, .toDevices)
-        case .feedback: accept(link, attach, .feedback(AMQPFeedbackReader(services)))
+        case .feedback: accept(link, attach, .feedback(AMQPFeedbackReader(services, .feedback)))
+        case .fileNotifications:
+            accept(link, attach, .feedback(AMQPFeedbackReader(services, .fileNotifications)))
         case .events(let tail): refuse(link, attach, Self.redirect(to: entity, tail))
         case .management(let name):
             guard Self.isSame(name ?? entity.name, entity.name) else { return refuseEntity(link, attach, name) }

@@ -18,14 +18,18 @@ final class AMQPEventReader {
     }
 }
 
-/// A service that reads feedback over a link. Lives on the connection's event loop.
+/// A service that reads feedback, or notifications of files, over a link. Lives on the connection's event loop.
 final class AMQPFeedbackReader {
     var task: Task<Void, Never>?
+    let queue: ServiceQueue
     private let services: any ServiceBackend
     /// The locks of what was sent, by the token that the connection gives back.
     private var locks: [UInt64: UUID] = [:]
 
-    init(_ services: any ServiceBackend) { self.services = services }
+    init(_ services: any ServiceBackend, _ queue: ServiceQueue) {
+        self.services = services
+        self.queue = queue
+    }
 
     func end() {
         task?.cancel()
@@ -41,9 +45,9 @@ final class AMQPFeedbackReader {
 
     func settle(_ token: UInt64, _ outcome: DeliveryOutcome, _ handler: AMQPConnectionHandler) {
         guard let lock = locks.removeValue(forKey: token) else { return }
-        let services = services
+        let (services, queue) = (services, queue)
         handler.ask { () async throws(HubError) in
-            await services.settleFeedback(lock, outcome)
+            await services.settle(lock, outcome, of: queue)
         } then: { _, _ in
         }
     }
@@ -103,9 +107,10 @@ extension AMQPConnectionHandler {
         guard reader.task == nil, let services = head.services, let context else { return }
         let eventLoop = context.eventLoop
         let back = NIOLoopBound((handler: self, reader: reader, link: link), eventLoop: eventLoop)
+        let queue = reader.queue
         reader.task = Task {
-            guard let feedback = await services.nextFeedback() else { return }
-            let message = AMQPMessage(feedback).encoded()
+            guard let feedback = await services.next(of: queue) else { return }
+            let message = AMQPMessage(feedback, from: queue).encoded()
             let isSent = try? await eventLoop.submit {
                 let (handler, reader, link) = back.value
                 guard !handler.hasEnded, handler.links[link.name] === link else { return false }
@@ -117,21 +122,21 @@ extension AMQPConnectionHandler {
                 handler.finishTurn()
                 return true
             }.get()
-            if isSent != true { await services.settleFeedback(feedback.lockToken, .abandoned) }
+            if isSent != true { await services.settle(feedback.lockToken, .abandoned, of: queue) }
         }
     }
 }
 
 extension AMQPMessage {
-    init(_ feedback: FeedbackMessage) {
+    init(_ feedback: FeedbackMessage, from queue: ServiceQueue) {
         self.init()
         annotate("x-opt-lock-token", .uuid(AMQPUUID(feedback.lockToken)))
         annotate("x-opt-sequence-number", .ulong(UInt64(clamping: feedback.sequenceNumber)))
         annotate("iothub-enqueuedtime", .timestamp(feedback.enqueuedTime.milliseconds))
         annotate("iothub-deliverycount", .ubyte(UInt8(clamping: feedback.deliveryCount)))
         properties.userID = ByteBuffer(string: feedback.userID)
-        properties.to = "/messages/servicebound/feedback"
-        properties.contentType = "application/vnd.microsoft.iothub.feedback.json"
+        properties.to = "/messages/servicebound/\(queue.rawValue)"
+        properties.contentType = queue.contentType
         properties.contentEncoding = "utf-8"
         properties.absoluteExpiryTime = feedback.expiry.milliseconds
         body = .data(feedback.body)
