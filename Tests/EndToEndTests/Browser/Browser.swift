@@ -39,8 +39,11 @@ final class Browser: Sendable {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/bin/sh")
         process.arguments =
-            ["-c", "exec chromium \"$@\" 3<&0 4>&1 </dev/null >/dev/null", "chromium"] + switches + ["about:blank"]
-        process.environment = ProcessInfo.processInfo.environment.merging(["HOME": folder, "TZ": "UTC"]) { $1 }
+            ["-c", "LD_PRELOAD=$HEDGEROW_PRELOAD exec chromium \"$@\" 3<&0 4>&1 </dev/null >/dev/null", "chromium"]
+            + switches + ["about:blank"]
+        process.environment = ProcessInfo.processInfo.environment.merging(
+            ["HOME": folder, "TZ": "UTC", "HEDGEROW_PRELOAD": try QuietNetworks.library(in: folder)]
+        ) { $1 }
         let (toBrowser, fromBrowser) = (Pipe(), Pipe())
         process.standardInput = toBrowser
         process.standardOutput = fromBrowser
