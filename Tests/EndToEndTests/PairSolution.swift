@@ -27,11 +27,19 @@ struct PairSolution {
     }
 
     private static let program = """
-        import asyncio, json, os, time
+        import asyncio, json, os, threading, time
         from azure.iot.device import Message, MethodResponse
         from azure.iot.device.aio import IoTHubModuleClient
 
         role, peer = os.environ["ROLE"], os.environ["PEER"]
+
+        # A connection that breaks while a WebSocket writes ends the thread that the SDK's client lives on, for good
+        # (SSLEOFError in paho). Such a module ends too, and is started again.
+        def give_up(failure):
+            print("the client died:", repr(failure.exc_value))
+            os._exit(1)
+
+        threading.excepthook = give_up
 
         def message(body):
             return Message(body, content_encoding="utf-8", content_type="application/json")
