@@ -6,7 +6,7 @@ PROGRAM := .build/release/hedgerow
 # So many tests at a time: all at once, they starve each other on a small machine.
 TOGETHER := --experimental-maximum-parallelization-width 8
 
-.PHONY: help setup build demo down test torture bench-edge bench-hub bench-solution package test-package format lint clean fuzz
+.PHONY: help setup build demo down test compatibility torture bench-edge bench-hub bench-solution package test-package format lint clean fuzz
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,14 @@ test: ## every test: unit, contract and end to end; FILTER=Name runs some of the
 	@scripts/setup --for-tests
 	$(SWIFT) build --build-tests
 	@scripts/with-engine $(SWIFT) test --skip-build $(TOGETHER) $(if $(FILTER),--filter $(FILTER))
+
+compatibility: ## drive the public clients against a hub and write docs/compatibility.md
+	@scripts/setup --for-tests
+	$(SWIFT) build --build-tests
+	@rm -rf .hedgerow/compatibility && mkdir -p .hedgerow/compatibility
+	HEDGEROW_RESULTS=$(CURDIR)/.hedgerow/compatibility $(SWIFT) test --skip-build \
+	    --filter 'ServiceSDKTests|AMQPClientTests|ProvisioningClientTests|FileUploadClientTests'
+	@scripts/compatibility .hedgerow/compatibility
 
 torture: ## kill a hub under load again and again: make torture KILLS=300
 	$(SWIFT) build --build-tests

@@ -99,8 +99,11 @@ package struct AuthenticatedIdentity: Sendable, Hashable {
     package let method: String
     /// Seconds since 1970 at which the credential ends and the connection has to be closed; nil for none.
     package let expiry: Int64?
+    /// What the backend took for proof, so that it notices a change before the connection stands; opaque.
+    package let proof: Int
 
-    package init(key: IdentityKey, generationID: String, method: String, expiry: Int64?) {
+    package init(key: IdentityKey, generationID: String, method: String, expiry: Int64?, proof: Int = 0) {
+        self.proof = proof
         self.key = key
         self.generationID = generationID
         self.method = method

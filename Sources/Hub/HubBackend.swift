@@ -22,6 +22,10 @@ package final class HubBackend: DeviceBackend, MessageMailbox, MethodInvoker, Hu
     private let logger: Logger
     private let messagesTaken: Counter
     private let messagesRefused: Counter
+    private let deviceMessages: Counter
+    private let deviceMessagesSettled: [DeliveryOutcome: Counter]
+    private let methodsAnswered: Counter
+    private let methodsFailed: Counter
 
     /// Reads which subscriptions clients left behind, and begins to listen to the registry.
     ///
@@ -52,6 +56,21 @@ package final class HubBackend: DeviceBackend, MessageMailbox, MethodInvoker, Hu
             "hedgerow_hub_messages_total", help: "Messages of devices and modules that were stored.")
         messagesRefused = metrics.counter(
             "hedgerow_hub_messages_refused_total", help: "Messages that could not be stored.")
+        var settled: [DeliveryOutcome: Counter] = [:]
+        for (outcome, name) in [
+            (DeliveryOutcome.completed, "completed"), (.rejected, "rejected"), (.abandoned, "abandoned"),
+        ] {
+            settled[outcome] = metrics.counter(
+                "hedgerow_hub_device_messages_settled_total", help: "Messages to devices, by what the device did.",
+                labels: [("outcome", name)])
+        }
+        deviceMessagesSettled = settled
+        deviceMessages = metrics.counter(
+            "hedgerow_hub_device_messages_total", help: "Messages that services sent to devices and modules.")
+        methodsAnswered = metrics.counter(
+            "hedgerow_hub_methods_total", help: "Direct methods.", labels: [("outcome", "answered")])
+        methodsFailed = metrics.counter(
+            "hedgerow_hub_methods_total", help: "Direct methods.", labels: [("outcome", "failed")])
         metrics.reading("hedgerow_hub_connections", help: "Live connections of devices and modules.") {
             Double(presence.count)
         }
@@ -86,6 +105,9 @@ package final class HubBackend: DeviceBackend, MessageMailbox, MethodInvoker, Hu
             let current = try await credentials.identity(identity.key)
             guard current.generationID == identity.generationID else {
                 throw HubError(.iotHubUnauthorized, "'\(identity.key)' was registered anew meanwhile.")
+            }
+            guard credentials.stillHolds(identity, current) else {
+                throw HubError(.iotHubUnauthorized, "The credentials of '\(identity.key)' were changed meanwhile.")
             }
         } catch {
             closed(session)
@@ -251,7 +273,14 @@ package final class HubBackend: DeviceBackend, MessageMailbox, MethodInvoker, Hu
     // MARK: Methods
 
     package func invoke(_ call: MethodCall, on identity: IdentityKey) async throws(HubError) -> MethodResult {
-        try await methods.invoke(call, on: identity)
+        do throws(HubError) {
+            let result = try await methods.invoke(call, on: identity)
+            methodsAnswered.increment()
+            return result
+        } catch {
+            methodsFailed.increment()
+            throw error
+        }
     }
 
     package func methodAnswered(_ answer: MethodAnswer, by session: any DeviceSession) {
@@ -261,11 +290,13 @@ package final class HubBackend: DeviceBackend, MessageMailbox, MethodInvoker, Hu
     // MARK: Messages to devices
 
     package func messageArrived(for identity: IdentityKey, expiry: Timestamp) {
+        deviceMessages.increment()
         messages.wake(at: expiry)
         messages.pump(identity)
     }
 
     package func settled(_ token: DeliveryToken, _ outcome: DeliveryOutcome, by session: any DeviceSession) {
+        deviceMessagesSettled[outcome]?.increment()
         messages.settled(token, outcome, by: session)
     }
 
@@ -279,5 +310,6 @@ package final class HubBackend: DeviceBackend, MessageMailbox, MethodInvoker, Hu
         _ lockToken: UUID, _ outcome: DeliveryOutcome, for identity: AuthenticatedIdentity
     ) async throws(HubError) {
         try await messages.settle(lockToken, outcome, of: identity.key)
+        deviceMessagesSettled[outcome]?.increment()
     }
 }

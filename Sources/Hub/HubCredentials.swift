@@ -88,10 +88,11 @@ final class HubCredentials: Sendable {
             guard let policy = registry.policies[name], policy.rights.contains(.deviceConnect),
                 Self.isSigned(token, by: [policy.primaryKey, policy.secondaryKey])
             else { throw Self.refused("The policy '\(name)' does not allow this, or has another key.") }
+            let proof = Self.proof(policy)
             let identity = try await identity(key)
             return AuthenticatedIdentity(
                 key: key, generationID: identity.generationID, method: Self.method("hub", "sas", "iothub"),
-                expiry: expiry)
+                expiry: expiry, proof: proof)
         }
         // A device's token does not open its modules, nor a token for all devices one of them.
         let parent = key.isModule ? "\(host)/devices/\(key.deviceID)" : "\(host)/devices"
@@ -101,7 +102,8 @@ final class HubCredentials: Sendable {
         else { throw Self.refused("The token is not signed with a key of '\(key)'.") }
         return AuthenticatedIdentity(
             key: key, generationID: identity.generationID,
-            method: Self.method(key.isModule ? "module" : "device", "sas", "iothub"), expiry: expiry)
+            method: Self.method(key.isModule ? "module" : "device", "sas", "iothub"), expiry: expiry,
+            proof: Self.proof(identity))
     }
 
     private static func isSigned(_ token: SASToken, by keys: [String]) -> Bool {
@@ -109,11 +111,35 @@ final class HubCredentials: Sendable {
     }
 
     private func authenticate(_ key: IdentityKey, chain: [[UInt8]]) async throws(HubError) -> AuthenticatedIdentity {
+        let authorities = registry.trust.generation
         let identity = try await identity(key)
         let end = try await registry.trust.check(chain, for: identity, now: registry.now().seconds)
         return AuthenticatedIdentity(
             key: key, generationID: identity.generationID,
-            method: Self.method(key.isModule ? "module" : "device", "x509", "external"), expiry: end)
+            method: Self.method(key.isModule ? "module" : "device", "x509", "external"), expiry: end,
+            proof: Self.proof(identity, authorities: authorities))
+    }
+
+    /// Whether what the peer has proved still holds: its keys, its policy or its authorities may have changed since, when
+    /// there was no connection yet to end.
+    func stillHolds(_ identity: AuthenticatedIdentity, _ current: Identity) -> Bool {
+        if Self.stands(identity, by: .policy("")) {
+            return registry.policies.values.contains { Self.proof($0) == identity.proof }
+        }
+        if Self.stands(identity, by: .authorities) {
+            return Self.proof(current, authorities: registry.trust.generation) == identity.proof
+        }
+        return Self.proof(current) == identity.proof
+    }
+
+    private static func proof(_ policy: AccessPolicy) -> Int { policy.hashValue }
+
+    private static func proof(_ identity: Identity, authorities: UInt64 = 0) -> Int {
+        var hasher = Hasher()
+        hasher.combine(identity.authentication)
+        // A certificate whose thumbprint is registered stands by no authority.
+        if identity.authentication.kind == .certificateAuthority { hasher.combine(authorities) }
+        return hasher.finalize()
     }
 
     /// Whether a connection stands by a token of a policy, or by a certificate of an authority.

@@ -1,4 +1,5 @@
 import DeviceGateway
+import Logging
 import NIOCore
 import NIOHTTP1
 import Telemetry
@@ -17,9 +18,32 @@ struct HubRouter: HTTPResponder {
     let fleet: FleetResponder
     let metrics: MetricsRegistry
     let readiness: HubReadiness
+    let log: Logger
     let pages: (@Sendable (HTTPRequest) async -> HTTPResponse?)?
 
     func respond(to request: HTTPRequest) async -> HTTPResponse {
+        let response = await answer(request)
+        note(request, response)
+        return response
+    }
+
+    /// Lets an answer be found in the log by the id that it carries. Parameters are left out: they can hold tokens.
+    private func note(_ request: HTTPRequest, _ response: HTTPResponse) {
+        let status = response.status.code
+        let level: Logger.Level = status >= 500 ? .warning : status == 401 || status == 403 ? .info : .debug
+        guard level >= log.logLevel, let id = response.headers.first(name: "x-ms-request-id") else { return }
+        var metadata: Logger.Metadata = [
+            "request": "\(id)", "method": "\(request.method)", "path": "/\(request.path.joined(separator: "/"))",
+            "status": "\(status)", "peer": "\(request.peer.address)",
+        ]
+        if let code = response.headers.first(name: "iothub-errorcode") { metadata["code"] = "\(code)" }
+        if let own = request.headers.first(name: "x-ms-client-request-id") {
+            metadata["clientRequest"] = "\(own.prefix(128))"
+        }
+        log.log(level: level, "request answered", metadata: metadata)
+    }
+
+    private func answer(_ request: HTTPRequest) async -> HTTPResponse {
         if request.path.count == 1, request.method == .GET || request.method == .HEAD {
             switch request.path[0] {
             case "health":

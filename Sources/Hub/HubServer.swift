@@ -100,7 +100,7 @@ package final class HubServer: Sendable {
             HubRouter(
                 service: service, devices: devices, events: feed, routing: routes, security: security,
                 provisioning: ProvisioningResponder(desk: provisioning), files: blobs, accounts: accounts, fleet: fleet,
-                metrics: metrics, readiness: readiness, pages: pages)
+                metrics: metrics, readiness: readiness, log: logger, pages: pages)
         }
         let responder = router(pages?(names.hostName, router(nil)))
         let mqtt = MQTTHead(backend: backend, provisioning: provisioning, logger: logger)

@@ -2,10 +2,11 @@ import SQLite
 
 /// The tables of the registry file. A step that has shipped is never changed; a new need is a new step at the end.
 enum HubSchema {
-    static func migrate(_ database: SQLiteDatabase) throws {
+    /// - Parameter newest: the version to stop at.
+    static func migrate(_ database: SQLiteDatabase, to newest: Int = steps.count) throws {
         let version = try database.first("PRAGMA user_version") { $0.int(0) } ?? 0
         guard version <= steps.count else { throw HubSchemaError(found: version, known: steps.count) }
-        for (number, step) in steps.enumerated().dropFirst(version) {
+        for (number, step) in steps.prefix(newest).enumerated().dropFirst(version) {
             try database.transaction {
                 try database.execute(step)
                 try database.execute("PRAGMA user_version = \(number + 1)")
@@ -14,7 +15,7 @@ enum HubSchema {
     }
 
     /// Small columns first: a row's long texts lie in overflow pages, which a scan that does not need them passes over.
-    private static let steps: [String] = [
+    static let steps: [String] = [
         """
         CREATE TABLE identity (
             device TEXT NOT NULL,

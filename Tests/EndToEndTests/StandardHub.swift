@@ -61,6 +61,10 @@ enum PythonClients {
             try JSONDecoder().decode(Line.self, from: Data($0.utf8))
         }
         #expect(result.terminationStatus.isSuccess, "\(script): \(result.standardError)")
+        // For `make compatibility`.
+        if let folder = ProcessInfo.processInfo.environment["HEDGEROW_RESULTS"] {
+            try result.standardOutput.write(toFile: "\(folder)/\(script).jsonl", atomically: true, encoding: .utf8)
+        }
         return lines
     }
 }

@@ -1,6 +1,7 @@
 import HubProtocol
 import HubStore
 import JSONDocument
+import Logging
 import Model
 import NIOCore
 import NIOHTTP1
@@ -139,7 +140,8 @@ import Transport
             provisioning: ProvisioningResponder(desk: provisioning), files: nil,
             accounts: AccountResponder(registry: hub.registry, hostNames: names),
             fleet: FleetResponder(registry: hub.registry, hostNames: names), metrics: MetricsRegistry(),
-            readiness: HubReadiness(registry: hub.registry, events: hub.events), pages: nil)
+            readiness: HubReadiness(registry: hub.registry, events: hub.events),
+            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, pages: nil)
         var failure: (any Error)?
         do { try await body(Bench(hub: hub, router: router, keys: keys)) } catch { failure = error }
         await service.jobs.shutDown()

@@ -23,6 +23,9 @@ final class CertificateTrust: Sendable {
 
     init(database: HubDatabase) { self.database = database }
 
+    /// Rises with each change of the authorities.
+    var generation: UInt64 { state.withLock { $0.generation } }
+
     /// What was known of authorities no longer holds.
     func changed() {
         state.withLock { state in
