@@ -170,7 +170,7 @@ let programs: [Target] = [
         name: "EndToEndTests",
         dependencies: [
             "JSONDocument", "Model", "HubProtocol", "ServiceClient", "DeviceClient", "DockerEngine", "SingleMachine",
-            subprocess, system, logging, nioCore, nioHTTP1, asyncHTTPClient,
+            subprocess, system, logging, nioCore, nioPosix, nioHTTP1, asyncHTTPClient,
         ],
         exclude: ["Vectors", "Python"], swiftSettings: strict),
 ]

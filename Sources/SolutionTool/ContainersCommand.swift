@@ -51,8 +51,12 @@ struct ContainersCommand: ImageMaker, ImageStore {
         }
         for label in options.labels { arguments += ["--label", "\(label.name)=\(label.value ?? "")"] }
         for host in options.extraHosts { arguments += ["--add-host", host] }
-        for image in options.cacheFrom { arguments += ["--cache-from", image] }
-        for place in options.cacheTo { arguments += ["--cache-to", place] }
+        for place in options.cacheFrom { arguments += ["--cache-from", try cache(place)] }
+        for place in options.cacheTo { arguments += ["--cache-to", try cache(place)] }
+        let registries = request.facts.baseImages + options.cacheFrom + options.cacheTo
+        if !registries.isEmpty, try registries.allSatisfy({ RegistryHosts.isLoopback(try cache($0)) }) {
+            arguments.append("--tls-verify=false")
+        }
         for secret in options.secrets { arguments += ["--secret", secret] }
         for agent in options.ssh { arguments += ["--ssh", agent] }
         if let target = options.target { arguments += ["--target", target] }
@@ -81,6 +85,18 @@ struct ContainersCommand: ImageMaker, ImageStore {
         }
         try Task.checkCancellation()
         if !succeeded { throw Self.failure(log, request.facts) }
+    }
+
+    /// A repository, also where it is written as BuildKit wants it: `type=registry,ref=…`.
+    private func cache(_ place: String) throws(BuildFailure) -> String {
+        guard place.contains("=") else { return place }
+        let fields = place.split(separator: ",")
+        guard fields.contains("type=registry"), let repository = fields.first(where: { $0.hasPrefix("ref=") }) else {
+            throw BuildFailure(
+                reason: "\(name) keeps caches in registries only, and cannot do \"\(place)\";"
+                    + " name a repository, as in --cache-to registry.example/cache", line: nil)
+        }
+        return String(repository.dropFirst("ref=".count))
     }
 
     private static func failure(_ log: BuildLog, _ facts: DockerfileFacts) -> BuildFailure {

@@ -53,9 +53,9 @@ final class SmallSolution: Sendable {
     }
 
     func run(
-        _ arguments: String..., environment: [String: String?] = [:]
+        _ arguments: String..., environment: [String: String?] = [:], within limit: Duration = .seconds(120)
     ) async throws -> ProgramUnderTest.Outcome {
-        try await ProgramUnderTest.run(arguments, environment: environment, folder: folder)
+        try await ProgramUnderTest.run(arguments, environment: environment, folder: folder, within: limit)
     }
 
     func mode(_ file: String) -> Int? {
