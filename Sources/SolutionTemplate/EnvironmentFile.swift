@@ -15,19 +15,28 @@ package enum EnvironmentFile {
         return environment.merging(found.compactMapValues(\.self)) { own, _ in own }
     }
 
-    /// The lines in their order; a name without `=` has no value. Lines that follow no rule are passed over.
-    static func assignments(in text: String) -> [(name: String, value: String?)] {
+    /// The lines that follow no rule and are passed over, from 1.
+    package static func brokenLines(in text: String) -> [Int] { read(text).broken }
+
+    /// The lines in their order; a name without `=` has no value.
+    private static func assignments(in text: String) -> [(name: String, value: String?)] { read(text).assignments }
+
+    private static func read(_ text: String) -> (assignments: [(name: String, value: String?)], broken: [Int]) {
         // Every line end is one, inside of quotes too.
         let text = text.replacing("\r\n", with: "\n").replacing("\r", with: "\n")
         var reader = Reader(rest: text.unicodeScalars[...])
         if reader.rest.first == "\u{FEFF}" { reader.rest.removeFirst() }
         var result: [(name: String, value: String?)] = []
+        var broken: [Int] = []
+        let start = text.unicodeScalars.startIndex
         while true {
             reader.skip(Reader.isWhitespace)
-            guard !reader.rest.isEmpty else { return result }
+            guard !reader.rest.isEmpty else { return (result, broken) }
+            let line = reader.rest.startIndex
             if let binding = reader.binding() {
                 if let name = binding.name { result.append((name, binding.value)) }
             } else {
+                broken.append(text.unicodeScalars[start..<line].count { $0 == "\n" } + 1)
                 // A line is given up where it breaks the rules, which may be behind a quoted value of several lines.
                 reader.skipLine()
             }

@@ -62,6 +62,9 @@ package struct ModuleDescription: Sendable {
         try BuildOptions(buildOptions, file: file) { source.place(of: ["image", "buildOptions"] + $0) }
     }
 
+    /// Where a member stands, or the innermost one on the way that there is.
+    package func place(of path: [String]) -> SourcePlace { source.place(of: path) }
+
     /// What the description has that its schema does not allow.
     package func violations() -> [(violation: ManifestViolation, place: SourcePlace)] {
         guard let json = try? source.json(file: file) else { return [] }

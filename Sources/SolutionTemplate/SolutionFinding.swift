@@ -38,6 +38,12 @@ package struct SolutionFinding: Sendable, Hashable, CustomStringConvertible {
         self.init(.error, rule, error.reason, file: error.file ?? file, place: error.place)
     }
 
+    /// With its place, as a warning tells it.
+    package var sentence: String {
+        let place = place.map { ":\($0.line):\($0.column)" } ?? ""
+        return "\(file)\(place): \(reason)"
+    }
+
     package var description: String {
         let place = place.map { ":\($0.line):\($0.column)" } ?? ""
         return "\(file)\(place): \(severity.rawValue): \(reason)"

@@ -37,17 +37,26 @@ struct BuildContext: Sendable {
     /// - Parameters:
     ///   - folder: absolute.
     ///   - dockerfile: absolute.
-    /// - Throws: `missingFile`.
-    init(folder: String, dockerfile: String, module: String, describedIn file: String) throws(SolutionError) {
+    ///   - module: what names both, in a file of `moduleFolder`.
+    /// - Throws: `missingFile`, with the place of the name.
+    init(
+        folder: String, dockerfile: String, of module: ModuleDescription, platform: String, in moduleFolder: String
+    ) throws(SolutionError) {
         self.folder = folder
+        func missing(_ member: [String], _ reason: String) -> SolutionError {
+            SolutionError(
+                .missingFile, reason, file: Paths.join(moduleFolder, "module.json"),
+                place: module.place(of: member))
+        }
         guard LocalFiles.isFolder(folder) else {
-            throw SolutionError(.missingFile, "\"contextPath\" leads to no folder: \(folder)", file: file)
+            throw missing(["image", "contextPath"], "\"contextPath\" leads to no folder: \(folder)")
         }
         do {
             self.dockerfile = try LocalFiles.read(dockerfile)
         } catch {
-            throw SolutionError(
-                .missingFile, "the Dockerfile of \(module) cannot be read: \(dockerfile): \(error)", file: file)
+            throw missing(
+                ["image", "tag", "platforms", platform],
+                "the Dockerfile of the platform \"\(platform)\" cannot be read: \(dockerfile): \(error)")
         }
         let inside = Paths.relative(dockerfile, inside: folder)
         carriesDockerfile = inside == nil

@@ -15,8 +15,8 @@ enum ContentHash {
         let moduleFolder = environment.path(folder)
         let context = try BuildContext(
             folder: Paths.normalized(Paths.join(moduleFolder, module.contextPath)),
-            dockerfile: Paths.normalized(Paths.join(moduleFolder, dockerfile)), module: "the platform \(platform)",
-            describedIn: Paths.join(folder, "module.json"))
+            dockerfile: Paths.normalized(Paths.join(moduleFolder, dockerfile)), of: module, platform: platform,
+            in: folder)
         var hash = SHA256()
         hash.update(data: Array("1 \(platform) \(module.buildOptions?.text(.canonical) ?? "")\n".utf8))
         hash.update(data: Array(try context.contentDigest(isPortable: true).utf8))

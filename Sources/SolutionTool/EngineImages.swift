@@ -6,33 +6,32 @@ struct EngineImages: ImageStore {
     let engine: DockerEngine
 
     func ids(of names: Set<String>) async throws(SolutionError) -> [String: String] {
-        let engine = self.engine
-        let found: Result<[String: String], EngineError> = await withTaskGroup(
-            of: (String, Result<String?, EngineError>).self
-        ) { group in
-            for name in names {
-                group.addTask {
-                    do throws(EngineError) {
-                        return (name, .success(try await engine.inspectImage(name).id))
-                    } catch {
-                        // A name that the engine finds no sense in stands for no image either.
-                        return (name, [.notFound, .refused].contains(error.code) ? .success(nil) : .failure(error))
-                    }
-                }
+        var ids: [String: String] = [:]
+        var failure: EngineError?
+        await withTaskGroup(of: Answer.self) { group in
+            for name in names { group.addTask { await answer(name) } }
+            for await answer in group {
+                ids[answer.name] = answer.id
+                failure = failure ?? answer.failure
             }
-            var ids: [String: String] = [:]
-            for await (name, result) in group {
-                switch result {
-                case .success(let id): ids[name] = id
-                case .failure(let error): return .failure(error)
-                }
-            }
-            return .success(ids)
         }
-        do {
-            return try found.get()
+        if let failure { throw Solution.unreachable(failure) }
+        return ids
+    }
+
+    /// What the engine says of one name.
+    private struct Answer: Sendable {
+        let name: String
+        var id: String?
+        var failure: EngineError?
+    }
+
+    private func answer(_ name: String) async -> Answer {
+        do throws(EngineError) {
+            return Answer(name: name, id: try await engine.inspectImage(name).id)
         } catch {
-            throw Solution.unreachable(error)
+            // A name that the engine finds no sense in stands for no image either.
+            return Answer(name: name, failure: [.notFound, .refused].contains(error.code) ? nil : error)
         }
     }
 

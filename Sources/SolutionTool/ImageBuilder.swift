@@ -21,7 +21,6 @@ struct ImageBuilder: Sendable {
     private static let clockTick = 50_000_000
 
     func build(_ product: ImageCatalog.Product) async throws(SolutionError) -> Outcome {
-        let moduleFile = Paths.join(product.folder, "module.json")
         var options = try product.module.readBuildOptions()
         for option in extraOptions { try options.add(option.name, option.value) }
         let dockerfile = Paths.normalized(Paths.join(environment.path(product.folder), product.dockerfile))
@@ -38,7 +37,7 @@ struct ImageBuilder: Sendable {
         let seenAt = LocalFiles.now()
         let context = try BuildContext(
             folder: Paths.normalized(Paths.join(environment.path(product.folder), product.module.contextPath)),
-            dockerfile: dockerfile, module: product.tag, describedIn: moduleFile)
+            dockerfile: dockerfile, of: product.module, platform: product.platform, in: product.folder)
         let facts = DockerfileFacts(
             String(decoding: context.dockerfile, as: UTF8.self),
             arguments: Dictionary(

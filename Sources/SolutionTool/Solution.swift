@@ -97,7 +97,9 @@ package struct Solution: Sendable {
             let more = unresolved.count > 1 ? " (and \(unresolved.count - 1) more)" : ""
             throw SolutionError(.unresolved, first + more)
         }
-        for note in unresolved { report(.warning(note)) }
+        for note in environment.notes + plans.flatMap(\.unresolvedFindings).uniqued() {
+            report(.warning(note.sentence))
+        }
         var products: [ImageCatalog.Product] = []
         for product in plans.flatMap(\.products) where !products.contains(where: { $0.tag == product.tag }) {
             products.append(product)
@@ -251,35 +253,45 @@ package struct Solution: Sendable {
         _ products: [ImageCatalog.Product], jobs: Int,
         _ body: @escaping @Sendable (ImageCatalog.Product) async throws(SolutionError) -> Result
     ) async throws(SolutionError) -> [Result] {
-        typealias Numbered = (Int, Swift.Result<Result, SolutionError>)
         var results = [Result?](repeating: nil, count: products.count)
         var failures: [SolutionError] = []
-        await withTaskGroup(of: Numbered.self) { group in
+        await withTaskGroup(of: Finished<Result>.self) { group in
             var next = 0
             func start() {
                 guard next < products.count, failures.isEmpty else { return }
                 let (index, product) = (next, products[next])
                 next += 1
-                group.addTask {
-                    do throws(SolutionError) {
-                        return (index, .success(try await body(product)))
-                    } catch {
-                        return (index, .failure(error))
-                    }
-                }
+                group.addTask { await Finished(index, product, body) }
             }
             for _ in 0..<jobs { start() }
-            while let (index, result) = await group.next() {
-                switch result {
-                case .success(let value): results[index] = value
-                case .failure(let error): failures.append(error)
-                }
+            while let finished = await group.next() {
+                results[finished.index] = finished.result
+                if let failure = finished.failure { failures.append(failure) }
                 start()
             }
         }
         for failure in failures.dropFirst() where failure != failures[0] { report(.warning("\(failure)")) }
         if let first = failures.first { throw first }
         return results.compactMap(\.self)
+    }
+}
+
+/// What became of the work for one image.
+private struct Finished<Result: Sendable>: Sendable {
+    let index: Int
+    var result: Result?
+    var failure: SolutionError?
+
+    init(
+        _ index: Int, _ product: ImageCatalog.Product,
+        _ body: @Sendable (ImageCatalog.Product) async throws(SolutionError) -> Result
+    ) async {
+        self.index = index
+        do throws(SolutionError) {
+            result = try await body(product)
+        } catch {
+            failure = error
+        }
     }
 }
 

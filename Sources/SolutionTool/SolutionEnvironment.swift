@@ -11,6 +11,8 @@ package struct SolutionEnvironment: Sendable {
     package let workingFolder: String
     /// The `.env` file, as named; nil when there is none.
     package let environmentFile: String?
+    /// The lines of that file that say nothing.
+    package let notes: [SolutionFinding]
 
     /// A setting that is unset or blank gets its default, and templates see that default too.
     private static let defaults = [
@@ -38,13 +40,21 @@ package struct SolutionEnvironment: Sendable {
         var variables = process
         do {
             let content = try LocalFiles.read(Paths.join(workingFolder, file))
-            variables = EnvironmentFile.merge(String(decoding: content, as: UTF8.self), into: process)
+            let text = String(decoding: content, as: UTF8.self)
+            variables = EnvironmentFile.merge(text, into: process)
             environmentFile = file
+            notes = EnvironmentFile.brokenLines(in: text).map { line in
+                SolutionFinding(
+                    .warning, .variable,
+                    "this line is passed over: it is no NAME=value; a quote may lack its end", file: file,
+                    place: SourcePlace(line: line, column: 1))
+            }
         } catch {
             guard error == .noSuchFileOrDirectory || error == .isDirectory else {
                 throw SolutionError(.missingFile, "cannot be read: \(error)", file: file)
             }
             environmentFile = nil
+            notes = []
         }
         for (name, value) in Self.defaults where (variables[name] ?? "").trimmed.isEmpty { variables[name] = value }
         self.variables = variables

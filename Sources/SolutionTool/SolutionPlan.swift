@@ -17,12 +17,7 @@ package struct SolutionPlan: Sendable {
     /// What stays unresolved: image placeholders (errors) and variables (warnings).
     package let unresolvedFindings: [SolutionFinding]
     /// The same, each in a sentence with its place.
-    package var unresolved: [String] {
-        unresolvedFindings.map { finding in
-            let place = finding.place.map { ":\($0.line):\($0.column)" } ?? ""
-            return "\(finding.file)\(place): \(finding.reason)"
-        }
-    }
+    package var unresolved: [String] { unresolvedFindings.map(\.sentence) }
     /// The folder for what we keep beside the template.
     let stateFolder: String
 
@@ -80,6 +75,13 @@ package struct SolutionPlan: Sendable {
                 continue
             }
             let moduleFolder = Paths.join(folder, path)
+            guard LocalFiles.status(environment.path(Paths.join(moduleFolder, "module.json"))) != nil else {
+                throw SolutionError(
+                    .missingFile,
+                    "the module \"\(module.name)\" is to be made from \(Paths.normalized(moduleFolder)), "
+                        + "which has no module.json; paths are relative to the template", file: templateFile,
+                    place: text.place(of: template.imagePath(of: module.name)))
+            }
             catalog.add(moduleAt: path, try describe(moduleFolder), folder: moduleFolder)
         }
 

@@ -17,6 +17,7 @@ package struct SolutionValidation: Sendable {
         func add(_ findings: [SolutionFinding]) {
             for finding in findings where !all.contains(finding) { all.append(finding) }
         }
+        add(environment.notes)
         let folder = Paths.join(Paths.folder(of: templateFile), environment.modulesPath)
         for name in LocalFiles.names(in: environment.path(folder)) ?? [] {
             add(checkModule(Paths.join(folder, name)))
