@@ -22,13 +22,14 @@ package struct ExpandedText: Sendable {
     package let bytes: [UInt8]
     private let source: [UInt8]
     private let replacements: [Replacement]
-    private let unresolvedStarts: [(name: String, offset: Int)]
+    /// The names without a value, in braces or bare.
+    private let unresolvedStarts: [(name: String, offset: Int, isBare: Bool)]
 
     package init(_ source: [UInt8], variables: [String: String]) {
         var result: [UInt8] = []
         result.reserveCapacity(source.count + 256)
         var replacements: [Replacement] = []
-        var unresolved: [(name: String, offset: Int)] = []
+        var unresolved: [(name: String, offset: Int, isBare: Bool)] = []
         var place = 0
         while let dollar = source[place...].firstIndex(of: UInt8(ascii: "$")) {
             result.append(contentsOf: source[place..<dollar])
@@ -43,7 +44,7 @@ package struct ExpandedText: Sendable {
                 replacements.append(Replacement(name: name, source: dollar..<end, result: start..<result.count))
             } else {
                 result.append(contentsOf: source[dollar..<end])
-                if source[dollar + 1] == UInt8(ascii: "{") { unresolved.append((name, dollar)) }
+                unresolved.append((name, dollar, source[dollar + 1] != UInt8(ascii: "{")))
             }
             place = end
         }
@@ -78,7 +79,8 @@ package struct ExpandedText: Sendable {
     /// are not meant.
     package var unresolved: [Unresolved] {
         unresolvedStarts.filter {
-            !$0.name.hasPrefix("MODULES.") && !$0.name.hasPrefix("MODULEDIR<") && $0.name != ModuleDescription.hashName
+            !$0.isBare && !$0.name.hasPrefix("MODULES.") && !$0.name.hasPrefix("MODULEDIR<")
+                && $0.name != ModuleDescription.hashName
         }
         .map { Unresolved(name: $0.name, place: Self.place(of: $0.offset, in: source)) }
     }

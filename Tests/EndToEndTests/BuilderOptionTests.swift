@@ -28,13 +28,13 @@ struct BuilderOptionTests {
         FROM base AS first
         ARG GREETING=none
         ARG INHERITED=none
-        RUN ["/bin/busybox", "sh", "-c", "test \"$GREETING\" != bad"]
+        RUN ["/bin/busybox", "sh", "-c", "test $GREETING != bad"]
         LABEL greeting=$GREETING inherited=$INHERITED stage=first
         FROM first AS second
-        RUN --mount=type=secret,id=token ["/bin/busybox", "sh", "-c", "test \"$(/bin/busybox cat /run/secrets/token)\" = sesame"]
+        RUN --mount=type=secret,id=token ["/bin/busybox", "sh", "-c", "test $(/bin/busybox cat /run/secrets/token) = sesame"]
         LABEL stage=second
         FROM second AS third
-        RUN --mount=type=ssh ["/bin/busybox", "sh", "-c", "test -S \"$SSH_AUTH_SOCK\""]
+        RUN --mount=type=ssh ["/bin/busybox", "sh", "-c", "test -S $SSH_AUTH_SOCK"]
         LABEL stage=third
 
         """

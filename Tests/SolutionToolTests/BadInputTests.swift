@@ -55,15 +55,15 @@ import Testing
     /// What stops the work.
     private static let fatal = [
         Input(template, "{\n  \"a\": 1,\n  oops\n}", at: "\(template):3:3", "'o'"),
-        Input(template, "// first\n{ /* more\n */ \"a\": [1,, 2]}", at: "\(template):3:16", "','"),
+        Input(template, "// first\n{ /* more\n */ \"a\": [1,, 2]}", at: "\(template):3:13", "','"),
         Input(template, "{\"a\": \"x", at: "\(template):1:", "text"),
-        Input(template, "{\"a\": 1} x", at: "\(template):1:10", "'x'"),
+        Input(template, "{\"a\": 1} x", at: "\(template):1:10", "after the end"),
         Input(template, "", at: "\(template):1:1", "value"),
         Input(template, "{\"a\": NaN}", at: "\(template):1:7", "'N'"),
         Input(
             template, "{\n \"a\": $COUNT}", at: "\(template):2:7", "variable COUNT is not set"),
         Input(
-            template, "{\n \"a\": \"$NAME\"}", at: "\(template):2:7", "inside the value of the variable NAME",
+            template, "{\n \"a\": \"$NAME\"}", at: "\(template):2:8", "inside the value of the variable NAME",
             variables: ["NAME": "one\ntwo"]),
         Input(template, "[]", at: "\(template):1:1", "\"modulesContent\""),
         Input(template, "{\"x\": 1}", at: "\(template):1:1", "missing key \"modulesContent\"", "layer"),
@@ -88,18 +88,18 @@ import Testing
         Input(module, "{\"image\": {\n\"repository\": }}", at: "\(module):2:15", "'}'"),
         Input(module, "// c\n{\"image\": [1]}", at: "\(module):2:11", "\"image\" must be an object"),
         Input(
-            module, changed(module, "\"version\": \"1\"", "\"version\": [1]"), at: "\(module):1:53", "\"version\"",
+            module, changed(module, "\"version\": \"1\"", "\"version\": [1]"), at: "\(module):1:50", "\"version\"",
             "text such as"),
         Input(
-            module, changed(module, "\"amd64\": \"Dockerfile\"", "\"amd64\": 5"), at: "\(module):2:27", "\"amd64\"",
+            module, changed(module, "\"amd64\": \"Dockerfile\"", "\"amd64\": 5"), at: "\(module):2:26", "\"amd64\"",
             "path of a Dockerfile"),
         Input(
-            module, changed(module, "\"--label a=b\"", "\"--label a=b\", \"--labl x\""), at: "\(module):3:36",
+            module, changed(module, "\"--label a=b\"", "\"--label a=b\", \"--labl x\""), at: "\(module):3:35",
             "--labl", "--label meant"),
         Input(module, changed(module, "--label a=b", "--no-cache=maybe"), at: "\(module):3:20", "true or false"),
         Input(module, changed(module, "[\"--label a=b\"]", "5"), at: "\(module):3:19", "list of texts such as"),
         Input(
-            module, changed(module, "\"Dockerfile\"", "\"Dockerfil\""), at: "\(module):2:27", "\"amd64\"", "Dockerfil"),
+            module, changed(module, "\"Dockerfile\"", "\"Dockerfil\""), at: "\(module):2:26", "\"amd64\"", "Dockerfil"),
         Input(
             module, changed(module, "\"buildOptions\"", "\"contextPath\": \"no\", \"buildOptions\""),
             at: "\(module):3:18", "contextPath"),
@@ -134,8 +134,8 @@ import Testing
             template, changed(template, "FROM /messages/* INTO", "FROM /messages/* INT"), at: "\(template):10:",
             "\"up\""),
         Input(
-            template, changed(template, "FROM /messages/*", "FROM /messages/modules/won/*"), at: "\(template):10:",
-            "\"won\"", "\"one\" meant"),
+            template, changed(template, "FROM /messages/*", "FROM /messages/modules/onee/*"), at: "\(template):10:",
+            "\"onee\"", "\"one\" meant"),
         Input(
             template,
             changed(
@@ -150,8 +150,8 @@ import Testing
         Input(
             template, changed(template, "one}\", \"createOptions\": {}", "one}\", \"createOptions\": \"{\""),
             at: "\(template):8:", "createOptions", "JSON"),
-        Input(template, changed(template, "hub:1", "hub :1"), at: "\(template):5:34", "hub :1", "blank"),
-        Input(module, changed(module, "\"repository\"", "\"repositry\""), at: "\(module):1:12", "repositry"),
+        Input(template, changed(template, "hub:1", "hub :1"), at: "\(template):5:29", "hub :1", "blank"),
+        Input(module, changed(module, "\"repository\"", "\"repositry\""), at: "\(module):1:11", "repositry"),
         Input(".env", "A=1\nB=\"open\nC=2", at: ".env:2:1", "NAME=value", "quote"),
         Input(".env", "=x", at: ".env:1:1", "NAME=value"),
     ]
