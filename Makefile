@@ -6,7 +6,7 @@ PROGRAM := .build/release/hedgerow
 # So many tests at a time: all at once, they starve each other on a small machine.
 TOGETHER := --experimental-maximum-parallelization-width 8
 
-.PHONY: help setup build demo down test compatibility torture bench-edge bench-hub bench-solution package test-package format lint clean fuzz
+.PHONY: help setup build demo down test screenshots compatibility torture bench-edge bench-hub bench-solution package test-package format lint clean fuzz
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,12 @@ compatibility: ## drive the public clients against a hub and write docs/compatib
 	HEDGEROW_RESULTS=$(CURDIR)/.hedgerow/compatibility $(SWIFT) test --skip-build \
 	    --filter 'ServiceSDKTests|AMQPClientTests|ProvisioningClientTests|FileUploadClientTests'
 	@scripts/compatibility .hedgerow/compatibility
+
+screenshots: ## the pictures of docs/images, taken of a small fleet that runs
+	@scripts/setup --for-tests
+	$(SWIFT) build --build-tests
+	HEDGEROW_SCREENSHOTS=$(CURDIR)/docs/images $(SWIFT) test --skip-build --filter DashboardInBrowser.Pictures
+	@if command -v optipng > /dev/null; then optipng -quiet -o2 docs/images/*.png; fi
 
 torture: ## kill a hub under load again and again: make torture KILLS=300
 	$(SWIFT) build --build-tests

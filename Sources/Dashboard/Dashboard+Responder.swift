@@ -60,12 +60,14 @@ package struct DashboardResponder: Sendable {
                 return HTTPResponse(status: .methodNotAllowed)
             }
         } catch let refusal as HubRefusal {
+            guard refusal.status == 401 else { return refused(refusal, visit) }
             // The user was removed, or has a new password: the token is worth nothing any more.
-            if refusal.status == 401, (try? await visit.hub.call(.GET, ["account"])) == nil {
+            guard (try? await visit.hub.call(.GET, ["account"])) != nil else {
                 sessions.close(secret)
                 return signedOut(request)
             }
-            return refused(refusal, visit)
+            // Who is known, and may not do this.
+            return refused(HubRefusal(status: 403, message: refusal.message), visit)
         } catch {
             return refused(HubRefusal(status: 500, message: "\(error)"), visit)
         }

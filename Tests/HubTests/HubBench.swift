@@ -36,7 +36,7 @@ final class HubBench: Sendable {
         self.sleeper = sleeper
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         registry = try await HubRegistry(
-            database: try HubDatabase(path: path + "/registry.db"), now: now,
+            database: try HubDatabase(path: path + "/registry.db"), users: UserRegister(folder: path), now: now,
             makeKey: { Data((0..<32).map { _ in UInt8.random(in: .min ... .max) }).base64EncodedString() }, log: logger)
         events = try EventLog(folder: path + "/events", now: { Timestamp.now().ticks / 10 })
         router = MessageRouter(

@@ -69,7 +69,7 @@ enum DeploymentPage {
             twins.count == reportLimit
             ? "<p class=\"hint\">Read from the first \(Number.text(reportLimit)) devices.</p>" : .empty
         return """
-            \(failures.html("Why it fails", "failures", "bad"))
+            \(failures.html("What does not work, and why", "failures", "bad"))
             \(winners.html("Where another one wins", "winners", "quiet"))
             \(waiting.isEmpty ? .empty : Groups([("no report of this version yet", waiting)]).html("Still waiting for", "waiting", "warn"))\(cut)
             """

@@ -16,14 +16,15 @@ enum AccessibilityCheck {
             contentsOfFile: made.standardOutput.trimmingCharacters(in: .whitespacesAndNewlines), encoding: .utf8)
     }
 
+    /// - Parameter onlyColours: for a page that differs from one that was looked at in its colours alone.
     /// - Returns: a line for each fault.
-    static func faults(of page: BrowserPage) async throws -> [String] {
+    static func faults(of page: BrowserPage, onlyColours: Bool = false) async throws -> [String] {
         if try await page.evaluate("typeof axe") == "undefined" {
             try await page.evaluate(try await axe.value + "; true")
         }
         let found = try await page.evaluate(
             """
-            axe.run(document, { resultTypes: ['violations'] }).then((results) => results.violations.flatMap((rule) =>
+            axe.run(document, { resultTypes: ['violations']\(onlyColours ? ", runOnly: ['color-contrast']" : "") }).then((results) => results.violations.flatMap((rule) =>
                 rule.nodes.map((node) => rule.id + ': ' + node.target.join(' ') + ' ' + node.failureSummary)))
             """)
         return (found.array ?? []).compactMap(\.string) + (try await own(page))

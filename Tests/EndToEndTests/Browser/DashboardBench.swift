@@ -8,6 +8,7 @@ struct DashboardBench: Sendable {
     let browser: Browser
     let address: String
     let service: ServiceClient
+    let door: DeviceDoor
     let fleet: SampleFleet
     /// Passwords of the users, by role, whose names are those of the roles.
     let passwords: [String: String]
@@ -24,7 +25,10 @@ struct DashboardBench: Sendable {
         address = "https://localhost:\(hub.ports["https"] ?? 0)"
         self.service = service
         key = Self.key(of: hub)
-        fleet = try await SampleFleet(on: hub, service)
+        door = DeviceDoor(
+            mqttPort: hub.ports["mqtt"] ?? 0, roots: try String(contentsOfFile: hub.rootFile, encoding: .utf8),
+            service: service)
+        fleet = try await SampleFleet(at: door)
         var passwords: [String: String] = [:]
         for role in ["viewer", "operator", "admin"] {
             let password = try await hub.command("user", "add", role, "--role", role)

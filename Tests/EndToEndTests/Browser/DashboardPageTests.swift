@@ -30,7 +30,7 @@ extension DashboardInBrowser {
                 for (address, title) in Self.pages {
                     try await page.open(bench.address + address)
                     #expect(try await page.text("h1") == title)
-                    let faults = try await AccessibilityCheck.faults(of: page)
+                    let faults = try await AccessibilityCheck.faults(of: page, onlyColours: look == .dark)
                     #expect(faults.isEmpty, "\(address) \(look) \(width): \(faults.joined(separator: "\n"))")
                 }
                 #expect(page.complaints.isEmpty, "\(page.complaints)")

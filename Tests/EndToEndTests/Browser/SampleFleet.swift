@@ -21,13 +21,14 @@ struct SampleFleet: Sendable {
     private let sensors: [SimulatedDevice]
     let thermometer: SimulatedDevice
 
-    init(on hub: RunningHub, _ service: ServiceClient) async throws {
+    init(at door: DeviceDoor) async throws {
+        let service = door.service
         try await Self.register(service)
         try await Self.deploy(service)
-        agents = try await Self.startAgents(hub, service)
-        sensors = try await Self.startSensors(hub, service)
+        agents = try await Self.startAgents(door)
+        sensors = try await Self.startSensors(door)
         thermometer = try await SimulatedDevice(
-            IdentityKey(device: Self.ovens[0], module: Self.module), of: hub, service,
+            IdentityKey(device: Self.ovens[0], module: Self.module), at: door,
             methods: { call in
                 call.name == "status"
                     ? MethodResult(status: 200, payload: ByteBuffer(string: #"{"temperature":212.5,"door":"shut"}"#))
@@ -72,7 +73,8 @@ struct SampleFleet: Sendable {
         try #require(answer.body["isSuccessful"] == true, "\(answer.body.text())")
     }
 
-    private static func manifest(_ version: String, period: Int) -> JSONValue {
+    /// A manifest as the solution tool writes them.
+    static func manifest(_ version: String, period: Int) -> JSONValue {
         func container(_ image: String) -> JSONValue {
             [
                 "type": "docker", "status": "running", "restartPolicy": "always", "version": .string(version),
@@ -107,17 +109,20 @@ struct SampleFleet: Sendable {
         ]
     }
 
+    static func put(
+        _ id: String, _ content: JSONValue, _ condition: String, _ priority: Int, _ service: ServiceClient
+    ) async throws {
+        _ = try await service.call(
+            .PUT, ["configurations", id],
+            body: [
+                "id": .string(id), "schemaVersion": "2.0", "content": content,
+                "targetCondition": .string(condition), "priority": JSONValue(priority),
+            ])
+    }
+
     private static func deploy(_ service: ServiceClient) async throws {
-        func put(_ id: String, _ content: JSONValue, _ condition: String, _ priority: Int) async throws {
-            _ = try await service.call(
-                .PUT, ["configurations", id],
-                body: [
-                    "id": .string(id), "schemaVersion": "2.0", "content": content,
-                    "targetCondition": .string(condition), "priority": JSONValue(priority),
-                ])
-        }
-        try await put(earlier, manifest("2.0", period: 10), "tags.kind = 'oven'", 10)
-        try await put(deployment, manifest("2.1", period: 5), "tags.kind = 'oven' AND tags.site = 'north'", 20)
+        try await put(earlier, manifest("2.0", period: 10), "tags.kind = 'oven'", 10, service)
+        try await put(deployment, manifest("2.1", period: 5), "tags.kind = 'oven' AND tags.site = 'north'", 20, service)
         try await put(
             layer,
             [
@@ -129,16 +134,16 @@ struct SampleFleet: Sendable {
                         ]
                     ]
                 ]
-            ], "deviceId = '\(ovens[2])'", 30)
+            ], "deviceId = '\(ovens[2])'", 30, service)
         try await put(
-            "scale-units", ["deviceContent": ["properties.desired.unit": "g"]], "tags.kind = 'scale'", 5)
+            "scale-units", ["deviceContent": ["properties.desired.unit": "g"]], "tags.kind = 'scale'", 5, service)
     }
 
-    private static func startAgents(_ hub: RunningHub, _ service: ServiceClient) async throws -> [SimulatedDevice] {
+    private static func startAgents(_ door: DeviceDoor) async throws -> [SimulatedDevice] {
         var agents: [SimulatedDevice] = []
         for id in ovens.dropLast() {
             let agent = try await SimulatedDevice(
-                IdentityKey(device: id, module: "$edgeAgent"), of: hub, service, methods: answer)
+                IdentityKey(device: id, module: "$edgeAgent"), at: door, methods: answer)
             try await agent.reportDeployment(
                 troubles: id == failing
                     ? ["Thermometer": "the image registry.bakery.lan/thermometer:2.0-arm64v8 is not in the registry"]
@@ -148,10 +153,10 @@ struct SampleFleet: Sendable {
         return agents
     }
 
-    private static func startSensors(_ hub: RunningHub, _ service: ServiceClient) async throws -> [SimulatedDevice] {
+    private static func startSensors(_ door: DeviceDoor) async throws -> [SimulatedDevice] {
         var sensors: [SimulatedDevice] = []
         for id in ovens + Array(sensorNames.prefix(7)) where id != failing && id != ovens[5] {
-            sensors.append(try await SimulatedDevice(IdentityKey(device: id), of: hub, service))
+            sensors.append(try await SimulatedDevice(IdentityKey(device: id), at: door))
         }
         return sensors
     }

@@ -9,6 +9,15 @@ import NIOHTTP1
 import ServiceClient
 import Testing
 
+/// Where devices of a test come in.
+struct DeviceDoor: Sendable {
+    let mqttPort: Int
+    /// What they trust, in PEM.
+    let roots: String
+    /// Registers them.
+    let service: ServiceClient
+}
+
 /// A device or module that is connected to the hub of a test for as long as it is kept.
 final class SimulatedDevice: Sendable {
     let client: DeviceClient
@@ -18,14 +27,12 @@ final class SimulatedDevice: Sendable {
     ///
     /// - Parameter methods: answers direct methods.
     init(
-        _ identity: IdentityKey, of hub: RunningHub, _ service: ServiceClient,
-        methods: (@Sendable (MethodCall) async -> MethodResult)? = nil
+        _ identity: IdentityKey, at door: DeviceDoor, methods: (@Sendable (MethodCall) async -> MethodResult)? = nil
     ) async throws {
-        let key = try await Self.key(of: identity, hub, service)
-        let roots = try String(contentsOfFile: hub.rootFile, encoding: .utf8)
+        let key = try await Self.key(of: identity, door.service)
         let configuration = DeviceClientConfiguration(
-            identity: identity, hubHostName: RunningHub.hostName, host: "127.0.0.1", port: hub.ports["mqtt"],
-            tls: try ClientTLS(trustRootsPEM: roots, serverName: RunningHub.hostName),
+            identity: identity, hubHostName: RunningHub.hostName, host: "127.0.0.1", port: door.mqttPort,
+            tls: try ClientTLS(trustRootsPEM: door.roots, serverName: RunningHub.hostName),
             credential: DeviceClientConfiguration.token(
                 hubHostName: RunningHub.hostName, identity: identity, key: key),
             subscriptions: methods == nil ? [.twinAnswers] : [.twinAnswers, .methods], methodHandler: methods)
@@ -37,7 +44,7 @@ final class SimulatedDevice: Sendable {
 
     /// The key of an identity; a module without one gets it by its device, as the device's own service would do.
     private static func key(
-        of identity: IdentityKey, _ hub: RunningHub, _ service: ServiceClient
+        of identity: IdentityKey, _ service: ServiceClient
     ) async throws -> String {
         func key(_ identity: JSONValue) -> String? {
             identity.at(["authentication", "symmetricKey", "primaryKey"])?.string
@@ -90,8 +97,12 @@ final class SimulatedDevice: Sendable {
 
     /// Reports as `$edgeAgent` that what is desired now runs, but for some modules.
     ///
-    /// - Parameter troubles: modules that do not run, with the reason.
-    func reportDeployment(troubles: [String: String] = [:], restarts: [String: Int] = [:]) async throws {
+    /// - Parameters:
+    ///   - troubles: modules that do not run, with the reason.
+    ///   - refusal: why the deployment as a whole could not be carried out.
+    func reportDeployment(
+        troubles: [String: String] = [:], restarts: [String: Int] = [:], refusal: String? = nil
+    ) async throws {
         let twin = try JSONValue(parsing: Array(buffer: try await client.twin()))
         let desired = try #require(twin["desired"])
         func states(_ section: String) -> JSONValue {
@@ -109,7 +120,8 @@ final class SimulatedDevice: Sendable {
         try await client.report([
             "schemaVersion": "1.1", "version": ["version": "1.0.0"],
             "runtime": ["type": "docker", "platform": ["os": "linux", "architecture": "aarch64"]],
-            "lastDesiredVersion": desired["$version"] ?? 1, "lastDesiredStatus": ["code": 200, "description": ""],
+            "lastDesiredVersion": desired["$version"] ?? 1,
+            "lastDesiredStatus": ["code": refusal == nil ? 200 : 400, "description": .string(refusal ?? "")],
             "modules": states("modules"), "systemModules": states("systemModules"),
         ])
     }
