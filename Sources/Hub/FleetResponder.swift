@@ -10,7 +10,8 @@ import Transport
 /// - `GET /fleet`: counts: `{"devices","disabled","edge","connected","late","failing","lateAfterSeconds","deployments":
 ///   [{"id","priority","targeted","applied"}]}`. Late is an enabled device that was heard of before, is not connected, and
 ///   is silent for `late` seconds (600).
-/// - `GET /fleet/devices`: one page of devices: `{"devices":[…],"next","previous"}`. `view` is `all`, `connected`, `late`,
+/// - `GET /fleet/devices`: one page of devices: `{"devices":[…],"next","previous"}`; `configurations` of an edge device has
+///   those of its agent, too. `view` is `all`, `connected`, `late`,
 ///   `failing`, `edge` or `disabled`; `prefix` is how ids begin; or `where` is a condition of the query language. `limit`
 ///   goes to 200; `after` and `before` take `next` and `previous` of a page.
 /// - `GET /fleet/views`, `PUT`, `DELETE /fleet/views/{name}`: conditions saved under a name, `{"condition"}`.

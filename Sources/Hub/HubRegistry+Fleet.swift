@@ -12,6 +12,20 @@ struct FleetPlace: Sendable {
     var limit = 50
 }
 
+/// What the row of a device shows beside the device itself.
+private struct FleetRemarks: Sendable {
+    /// JSON text; nil without any.
+    let troubles: String?
+    /// The deployments of an edge device, which are those of its agent; JSON text.
+    let deployments: String?
+
+    init(on device: String, isEdge: Bool, in database: SQLiteDatabase) throws {
+        troubles = try database.troubles(of: device)
+        deployments =
+            isEdge ? try database.record(IdentityKey(device: device, module: "$edgeAgent"))?.twin.configurations : nil
+    }
+}
+
 extension HubRegistry {
     private static let fleetQuery = "SELECT * FROM devices WHERE "
 
@@ -34,13 +48,17 @@ extension HubRegistry {
         guard !parsed.aggregates else { throw HubError(.argumentInvalid, "A condition cannot group rows.") }
         let page = try await query(Self.fleetQuery + condition, pageSize: limit, continuation: continuation)
         let twins = (try? JSONValue(parsing: page.body))?.array ?? []
-        let ids = twins.map { $0["deviceId"]?.string ?? "" }
-        let troubles = try await read { database in try ids.map { try database.troubles(of: $0) } }
-        let rows = zip(twins, troubles).map { twin, troubles in
-            Self.row(
-                twin["deviceId"]?.string ?? "", status: twin["status"], connection: twin["connectionState"],
-                activity: twin["lastActivityTime"], isEdge: twin.at(["capabilities", "iotEdge"]) == true,
-                tags: twin["tags"], configurations: twin["configurations"], troubles: troubles)
+        let devices = twins.map { twin in
+            (id: twin["deviceId"]?.string ?? "", isEdge: twin.at(["capabilities", "iotEdge"]) == true)
+        }
+        let remarks = try await read { database in
+            try devices.map { try FleetRemarks(on: $0.id, isEdge: $0.isEdge, in: database) }
+        }
+        let rows = zip(zip(twins, devices), remarks).map { device, remarks in
+            let (twin, (id, isEdge)) = device
+            return Self.row(
+                id, status: twin["status"], connection: twin["connectionState"], activity: twin["lastActivityTime"],
+                isEdge: isEdge, tags: twin["tags"], configurations: twin["configurations"], remarks: remarks)
         }
         return [
             "devices": .array(rows), "next": .optional(page.continuation), "previous": .null,
@@ -49,7 +67,7 @@ extension HubRegistry {
 
     func fleetPage(_ selection: FleetSelection, at place: FleetPlace) async throws(HubError) -> JSONValue {
         let activity = activity
-        let (records, troubles) = try await read { database in
+        let (records, remarks) = try await read { database in
             var found: [IdentityRecord] = []
             var place = place
             let wanted = place.limit
@@ -75,9 +93,9 @@ extension HubRegistry {
                     place.after = read.last?.identity.key.deviceID
                 }
             }
-            return (found, try found.map { try database.troubles(of: $0.identity.key.deviceID) })
+            return (found, try Self.remarks(on: found, in: database))
         }
-        return Self.page(records, troubles, at: place)
+        return Self.page(records, remarks, at: place)
     }
 
     func connectedPage(at place: FleetPlace) async throws(HubError) -> JSONValue {
@@ -88,31 +106,40 @@ extension HubRegistry {
         let isBackward = place.before != nil && place.after == nil
         let wanted = Array(isBackward ? ids.suffix(place.limit + 1) : ids.prefix(place.limit + 1))
         let activity = activity
-        let (records, troubles) = try await read { database in
+        let (records, remarks) = try await read { database in
             let records = try wanted.compactMap { id -> IdentityRecord? in
                 guard var record = try database.record(IdentityKey(device: id)) else { return nil }
                 activity.complete(&record.identity)
                 return record
             }
-            return (records, try records.map { try database.troubles(of: $0.identity.key.deviceID) })
+            return (records, try Self.remarks(on: records, in: database))
         }
-        return Self.page(records, troubles, at: place)
+        return Self.page(records, remarks, at: place)
+    }
+
+    private static func remarks(
+        on records: [IdentityRecord], in database: SQLiteDatabase
+    ) throws -> [FleetRemarks] {
+        try records.map { record in
+            try FleetRemarks(on: record.identity.key.deviceID, isEdge: record.identity.isEdge, in: database)
+        }
     }
 
     /// - Parameter records: in order; one more than the page takes when there are more.
-    private static func page(_ records: [IdentityRecord], _ troubles: [String?], at place: FleetPlace) -> JSONValue {
+    private static func page(_ records: [IdentityRecord], _ remarks: [FleetRemarks], at place: FleetPlace) -> JSONValue
+    {
         let isBackward = place.before != nil && place.after == nil
         let isMore = records.count > place.limit
-        let all = Array(zip(records, troubles))
+        let all = Array(zip(records, remarks))
         let shown = isBackward ? all.suffix(place.limit) : all.prefix(place.limit)
-        let rows = shown.map { record, troubles in
+        let rows = shown.map { record, remarks in
             let identity = record.identity
             return row(
                 identity.key.deviceID, status: .string(identity.isEnabled ? "enabled" : "disabled"),
                 connection: .string(identity.isConnected ? "Connected" : "Disconnected"),
                 activity: .string(identity.lastActivity.description), isEdge: identity.isEdge,
                 tags: try? JSONValue(parsing: record.twin.tags),
-                configurations: try? JSONValue(parsing: record.twin.configurations), troubles: troubles)
+                configurations: try? JSONValue(parsing: record.twin.configurations), remarks: remarks)
         }
         let first = shown.first?.0.identity.key.deviceID
         let last = shown.last?.0.identity.key.deviceID
@@ -126,13 +153,17 @@ extension HubRegistry {
 
     private static func row(
         _ id: String, status: JSONValue?, connection: JSONValue?, activity: JSONValue?, isEdge: Bool, tags: JSONValue?,
-        configurations: JSONValue?, troubles: String?
+        configurations: JSONValue?, remarks: FleetRemarks
     ) -> JSONValue {
-        [
+        var deployments = configurations?.object ?? [:]
+        for (id, status) in remarks.deployments.flatMap({ try? JSONValue(parsing: $0) })?.object ?? [:] {
+            deployments[id] = status
+        }
+        return [
             "deviceId": .string(id), "status": status ?? .null, "connectionState": connection ?? .null,
             "lastActivityTime": activity ?? .null, "iotEdge": .bool(isEdge), "tags": tags ?? [:],
-            "configurations": configurations ?? [:],
-            "troubles": troubles.flatMap { try? JSONValue(parsing: $0) } ?? [],
+            "configurations": .object(deployments),
+            "troubles": remarks.troubles.flatMap { try? JSONValue(parsing: $0) } ?? [],
         ]
     }
 }

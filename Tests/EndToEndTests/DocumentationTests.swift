@@ -39,15 +39,10 @@ import Testing
                 }
                 let isRoot = command["commandName"] == root["commandName"]
                 #expect(!isRoot || rest.first?.hasPrefix("-") == true, "\(line): there is no such command")
-                // Where no sub-command is named, one may stand for it.
-                if let name = command["defaultSubcommand"]?.string,
-                    let inner = command["subcommands"]?.array?.first(where: { $0["commandName"]?.string == name })
-                {
-                    command = inner
-                }
-                let names = (command["arguments"]?.array ?? []).flatMap { $0["names"]?.array ?? [] }.compactMap {
-                    $0["name"]?.string
-                }
+                // Where no sub-command is named, one of them stands for it.
+                let candidates = [command] + (command["subcommands"]?.array ?? [])
+                let names = candidates.flatMap { $0["arguments"]?.array ?? [] }.flatMap { $0["names"]?.array ?? [] }
+                    .compactMap { $0["name"]?.string }
                 for option in rest where option.hasPrefix("-") && option.count > 1 && !option.contains("=") {
                     let name = option.drop { $0 == "-" }.prefix { $0 != "…" && $0 != "]" }
                     #expect(

@@ -197,6 +197,8 @@ enum LiveScript {
           const select = panel.querySelector('[data-field]'), pause = panel.querySelector('[data-pause]'), skipped = panel.querySelector('[data-skipped]');
           const keep = 240;
           let isPaused = false, halves = [], seen = 0, counted = 0, isDue = false;
+          // What was kept comes at once, and says nothing of how many come now.
+          let isCatchingUp = /[?&]since=/.test(document.body.dataset.stream);
           const number = (path, value) => {
             if (!fields.has(path)) {
               if (fields.size >= 60) return;
@@ -237,6 +239,7 @@ enum LiveScript {
           });
           listeners.rate.push((data) => {
             counted += +data;
+            if (isCatchingUp) { isCatchingUp = +data > 40; return; }
             halves.push(+data);
             if (halves.length < 2) return;
             rates.push(halves[0] + halves[1]);

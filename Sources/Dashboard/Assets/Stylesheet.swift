@@ -62,7 +62,7 @@ enum Stylesheet {
         .account button.plain { padding: .15rem .35rem; margin-left: -.35rem; }
         input, select, textarea { border: 1px solid color-mix(in srgb, var(--quiet) 55%, var(--line)); background: var(--card); padding: .4rem .7rem; width: 100%; }
         input[type=checkbox] { width: auto; accent-color: var(--leaf); } textarea { font: .86em/1.5 var(--mono); resize: vertical; }
-        input[name=where], input[name=condition], input[name=payload] { font: .9em/1.7 var(--mono); } ::placeholder { color: var(--quiet); opacity: .8; }
+        input[name=where], input[name=condition], input[name=payload] { font: 13.5px/23.25px var(--mono); } ::placeholder { color: var(--quiet); opacity: .8; }
         input:user-invalid, [aria-invalid=true] { border-color: var(--brick); }
         label { display: grid; gap: .25rem; font-size: .87rem; color: var(--quiet); } label > * { color: var(--ink); font-size: 15px; }
         label.check { display: flex; align-items: center; gap: .5rem; }

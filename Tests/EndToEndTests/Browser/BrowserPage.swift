@@ -130,14 +130,16 @@ final class BrowserPage: Sendable {
 
     // MARK: Hands
 
-    /// Types into a field, in place of what it holds.
-    func fill(_ selector: String, with text: String) async throws {
+    /// Types into a field, in place of what it holds, and waits until it holds that.
+    func fill(
+        _ selector: String, with text: String, sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws {
         try await evaluate("{ const field = \(Self.find(selector)); field.focus(); field.select(); true }")
-        if text.isEmpty {
-            try await press("Delete", code: 46)
-        } else {
-            try await call("Input.insertText", ["text": .string(text)])
-        }
+        try await call("Input.insertText", ["text": .string(text)])
+        // Typing goes another way through the browser than what is asked of the page.
+        try await wait(
+            "\(selector) holds what was typed", "\(Self.find(selector)).value === \(Self.quoted(text))",
+            sourceLocation: sourceLocation)
     }
 
     func choose(_ selector: String, _ value: String) async throws {

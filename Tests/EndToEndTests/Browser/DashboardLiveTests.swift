@@ -128,6 +128,9 @@ extension DashboardInBrowser {
                 let failures = try await page.text("[aria-labelledby=failures-title]")
                 #expect(failures?.contains("is not in the registry") == true)
                 #expect(failures?.contains(SampleFleet.failing) == true)
+                try await page.open(bench.address + "/?prefix=\(SampleFleet.ovens[0])")
+                #expect(try await page.text("tbody tr")?.contains(SampleFleet.deployment) == true)
+                try await page.open(bench.address + "/ui/deployments/\(SampleFleet.earlier)")
                 #expect(
                     try await page.text("[aria-labelledby=winners-title]")?.contains(SampleFleet.deployment) == true)
             }
