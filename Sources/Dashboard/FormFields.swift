@@ -1,12 +1,21 @@
 import NIOCore
 import Transport
 
-/// The fields of a submitted form (`application/x-www-form-urlencoded`).
+/// The fields of a submitted form (`application/x-www-form-urlencoded`), of its body or of the address.
 struct FormFields: Sendable {
     private var fields: [String: String] = [:]
 
     init(_ request: HTTPRequest) {
-        let text = String(decoding: request.body.readableBytesView, as: UTF8.self)
+        self.init(String(decoding: request.body.readableBytesView, as: UTF8.self))
+    }
+
+    /// What a form with the method GET put behind the path, where a plus stands for a blank; nil without any.
+    init?(query request: HTTPRequest) {
+        guard let mark = request.target.firstIndex(of: "?") else { return nil }
+        self.init(String(request.target[request.target.index(after: mark)...]))
+    }
+
+    private init(_ text: String) {
         for pair in text.split(separator: "&").prefix(100) {
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             fields[Self.decoded(parts[0])] = parts.count > 1 ? Self.decoded(parts[1]) : ""

@@ -17,7 +17,10 @@ struct Visit: Sendable {
 
     func may(_ permissions: Permissions) -> Bool { session.permissions.isSuperset(of: permissions) }
 
-    func parameter(_ name: String) -> String { request.parameter(name) ?? "" }
+    /// A parameter of the address; empty when it is not there.
+    func parameter(_ name: String) -> String {
+        FormFields(query: request)?.exactly(name) ?? request.parameter(name) ?? ""
+    }
 
     /// A field of a form that shows that the form is ours.
     var formToken: HTML { "<input type=\"hidden\" name=\"token\" value=\"\(session.formToken)\">" }

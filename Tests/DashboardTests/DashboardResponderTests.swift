@@ -135,6 +135,17 @@ private struct OneDeviceHub: HTTPResponder {
         #expect(page.contains("line 1, column 9"))
     }
 
+    @Test func `A condition comes through the address as forms write it, with a plus for each blank`() async throws {
+        let cookie = try await signIn()
+        var headers = HTTPHeaders()
+        headers.add(name: "cookie", value: cookie)
+        let request = HTTPRequest(
+            method: .GET, target: "/?prefix=&where=tags.a+%3D+%271%2B1%27", path: [],
+            query: [(name: "where", value: "tags.a+=+'1+1'")], headers: headers)
+        let page = text(try #require(await dashboard.respond(to: request)))
+        #expect(page.contains("value=\"tags.a = &#39;1+1&#39;\""))
+    }
+
     @Test func `Paths of the service interface are left to it`() async throws {
         let request = HTTPRequest(method: .GET, target: "/devices", path: ["devices"])
         #expect(await dashboard.respond(to: request) == nil)
