@@ -22,7 +22,7 @@ enum QuietNetworks {
         }
         """
 
-    /// Compiles the library into the folder.
+    /// Compiles the library into the folder, with the compiler that comes with Swift.
     ///
     /// - Returns: its path, for `LD_PRELOAD`.
     static func library(in folder: String) throws -> String {
@@ -30,7 +30,7 @@ enum QuietNetworks {
         try source.write(toFile: text, atomically: true, encoding: .utf8)
         let compiler = Process()
         compiler.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        compiler.arguments = ["cc", "-shared", "-fPIC", "-O1", "-o", library, text, "-ldl"]
+        compiler.arguments = ["clang", "-shared", "-fPIC", "-O1", "-o", library, text, "-ldl"]
         try compiler.run()
         compiler.waitUntilExit()
         guard compiler.terminationStatus == 0 else {
