@@ -44,6 +44,7 @@ func room(
 
 let words: [[Target]] = [
     room("JSONDocument"),
+    room("Archive"),
     room("TOMLDocument"),
     room("Model", ["JSONDocument"]),
     room("QueryLanguage", ["JSONDocument"]),
@@ -118,8 +119,8 @@ let services: [[Target]] = [
     room(
         "EdgeAgent",
         [
-            "JSONDocument", "Model", "ModuleReconciling", "HubProtocol", "DockerEngine", "DeviceClient", "EdgeStore",
-            "Telemetry", logging, nioCore,
+            "JSONDocument", "Archive", "Model", "ModuleReconciling", "HubProtocol", "DockerEngine", "DeviceClient",
+            "EdgeStore", "Telemetry", logging, nioCore,
         ]),
     room(
         "EdgeHub",
@@ -147,9 +148,12 @@ let programs: [Target] = [
     .target(
         name: "EdgeCommands",
         dependencies: [
-            "Terminal", "JSONDocument", "TOMLDocument", "Model", "HubProtocol", "EdgeDaemon", "EdgeAgent", "EdgeHub",
+            "Terminal", "JSONDocument", "TOMLDocument", "Archive", "Model", "HubProtocol", "EdgeDaemon", "EdgeAgent",
+            "EdgeHub",
             "EdgeStore", "DockerEngine", "DeviceClient", "DeviceGateway", "ServiceClient", "PKI", "Transport",
-            "Telemetry", "ModuleReconciling", logging, arguments, subprocess, nioCore, nioPosix,
+            "Telemetry", "ModuleReconciling", asyncHTTPClient, logging, arguments, subprocess, crypto, nioCore,
+            nioHTTP1,
+            nioPosix, nioSSL,
         ], swiftSettings: strict),
     .executableTarget(
         name: "hedgerow",

@@ -12,27 +12,33 @@ package struct AgentClock: Sendable {
     package var sleep: @Sendable (Duration) async throws -> Void
     /// Sleeps until a time of the wall clock, or a little longer.
     package var sleepUntil: @Sendable (WallTime) async throws -> Void
+    /// Milliseconds of a clock that nobody sets, from any beginning.
+    package var elapsed: @Sendable () -> Int
 
     package init(
-        now: @escaping @Sendable () -> WallTime, sleep: @escaping @Sendable (Duration) async throws -> Void,
+        now: @escaping @Sendable () -> WallTime, elapsed: @escaping @Sendable () -> Int,
+        sleep: @escaping @Sendable (Duration) async throws -> Void,
         sleepUntil: @escaping @Sendable (WallTime) async throws -> Void
     ) {
         self.now = now
+        self.elapsed = elapsed
         self.sleep = sleep
         self.sleepUntil = sleepUntil
     }
 
     /// The machine's clock; waits go by the monotonic one.
     package static let system = AgentClock(
-        now: systemTime, sleep: { try await Task.sleep(for: $0) },
+        now: systemTime, elapsed: { milliseconds(CLOCK_BOOTTIME) }, sleep: { try await Task.sleep(for: $0) },
         sleepUntil: { time in
             let wait = time.milliseconds - systemTime().milliseconds + 1
             if wait > 0 { try await Task.sleep(for: .milliseconds(wait)) }
         })
 
-    @Sendable private static func systemTime() -> WallTime {
+    @Sendable private static func systemTime() -> WallTime { WallTime(milliseconds: milliseconds(CLOCK_REALTIME)) }
+
+    private static func milliseconds(_ clock: clockid_t) -> Int {
         var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return WallTime(milliseconds: Int(time.tv_sec) * 1000 + Int(time.tv_nsec) / 1_000_000)
+        clock_gettime(clock, &time)
+        return Int(time.tv_sec) * 1000 + Int(time.tv_nsec) / 1_000_000
     }
 }

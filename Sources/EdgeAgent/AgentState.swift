@@ -12,8 +12,12 @@ import ModuleReconciling
 struct AgentState: Sendable, Hashable {
     /// The desired properties that were last accepted, with `$version`; nil before the first.
     var desired: JSONValue?
-    /// The last desired properties that were applied whole.
+    /// The last desired properties whose set has proved itself.
     var lastGood: JSONValue?
+    /// How far `desired` has come; nil before the first.
+    var transaction: DeploymentTransaction?
+    /// The images that were pulled here, by their id.
+    var pulled: [String: PulledImage] = [:]
     /// The fingerprints with which containers were last made, by module: their images need no pull.
     var applied: [String: String] = [:]
     /// The modules for which identities were asked.
@@ -24,15 +28,60 @@ struct AgentState: Sendable, Hashable {
     init(_ json: JSONValue) {
         desired = json["desired"].flatMap { $0.isNull ? nil : $0 }
         lastGood = json["lastGood"].flatMap { $0.isNull ? nil : $0 }
+        transaction = json["transaction"].flatMap(DeploymentTransaction.init(saved:))
+        for (id, value) in json["pulled"]?.object ?? [:] { pulled[id] = PulledImage(saved: value) }
         for (name, value) in json["applied"]?.object ?? [:] { applied[name] = value.string }
         identities = Set((json["identities"]?.array ?? []).compactMap(\.string))
     }
 
     var json: JSONValue {
         [
-            "desired": desired ?? .null, "lastGood": lastGood ?? .null,
+            "desired": desired ?? .null, "lastGood": lastGood ?? .null, "transaction": transaction?.saved ?? .null,
+            "pulled": JSONValue(JSONObject(pulled.sorted { $0.key < $1.key }.map { ($0.key, $0.value.saved) })),
             "applied": JSONValue(JSONObject(applied.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) })),
             "identities": JSONValue(identities.sorted().map(JSONValue.string)),
+        ]
+    }
+}
+
+/// An image that this agent has pulled, and may take away when nothing needs it any more.
+struct PulledImage: Sendable, Hashable {
+    /// As the manifest names it.
+    var reference: String
+    var lastUsed: WallTime
+
+    init(reference: String, lastUsed: WallTime) {
+        self.reference = reference
+        self.lastUsed = lastUsed
+    }
+
+    init?(saved json: JSONValue) {
+        guard let reference = json["reference"]?.string, let time = json["lastUsed"]?.int else { return nil }
+        self.init(reference: reference, lastUsed: WallTime(milliseconds: time))
+    }
+
+    var saved: JSONValue { ["reference": .string(reference), "lastUsed": JSONValue(lastUsed.milliseconds)] }
+}
+
+extension DeploymentTransaction {
+    init?(saved json: JSONValue) {
+        guard let version = json["version"]?.int, let phase = json["phase"]?.string.flatMap(Phase.init) else {
+            return nil
+        }
+        self.init(version: version)
+        self.phase = phase
+        starts = json["starts"]?.int ?? 0
+        for (module, reason) in json["reasons"]?.object ?? [:] {
+            reasons.append(ModuleReason(module: module, reason: reason.string ?? ""))
+        }
+        troubledBefore = Set((json["troubledBefore"]?.array ?? []).compactMap(\.string))
+    }
+
+    var saved: JSONValue {
+        [
+            "version": JSONValue(version), "phase": .string(phase.rawValue), "starts": JSONValue(starts),
+            "reasons": JSONValue(JSONObject(reasons.map { ($0.module, .string($0.reason)) })),
+            "troubledBefore": JSONValue(troubledBefore.sorted().map(JSONValue.string)),
         ]
     }
 }

@@ -26,6 +26,11 @@ extension EdgeAgent {
             if engineIsReady { logger.warning("the container engine is gone: \(error.reason)") }
             engineIsReady = false
             networkIsReady = false
+            state.transaction?.beginAgain()
+            if !isLeaving {
+                lastDesiredStatus = (500, "the container engine is gone: \(error.reason)")
+                report()
+            }
         }
     }
 
@@ -59,10 +64,19 @@ extension EdgeAgent {
             "\(ContainerLabel.owner)=\(ContainerLabel.ownerValue)", "\(ContainerLabel.device)=\(deviceLabel)",
         ])
         var seen: [(module: String, facts: ContainerFacts)] = []
+        let before = Dictionary(containers.values.joined().map { ($0.id, $0) }) { first, _ in first }
         for container in found {
             guard let module = container.labels[ContainerLabel.module] else { continue }
             do throws(EngineError) {
-                seen.append((module, facts(try await engine.inspectContainer(container.id))))
+                var facts = facts(try await engine.inspectContainer(container.id))
+                if facts.state == .exited {
+                    if let known = before[facts.id], known.state == .exited {
+                        facts = known
+                    } else {
+                        facts.endedUnseen = true
+                    }
+                }
+                seen.append((module, facts))
             } catch {
                 // It went between the two calls.
                 guard error.code == .notFound else { throw error }
@@ -70,6 +84,8 @@ extension EdgeAgent {
         }
         containers = [:]
         for (module, facts) in seen { put(facts, module: module) }
+        let running = seen.filter { $0.facts.state == .running }.map(\.module)
+        if !running.isEmpty { later { await self.askForReadiness(running) } }
         if !seen.isEmpty { logger.info("\(seen.count) containers of this device are here") }
     }
 
@@ -102,9 +118,11 @@ extension EdgeAgent {
                     fingerprint: event.attributes[ContainerLabel.fingerprint].flatMap(ContainerFingerprint.init),
                     state: .created), module: module)
         case "start", "unpause":
+            if event.action == "start" { ready.remove(module) }
             change(id, module) {
                 $0.state = .running
                 if event.action == "start" {
+                    $0.endedUnseen = false
                     $0.startedAt = now
                     $0.health = nil
                     $0.unhealthySince = nil
@@ -115,6 +133,7 @@ extension EdgeAgent {
             change(id, module) {
                 $0.state = .exited
                 $0.exitCode = code
+                $0.endedUnseen = false
                 $0.finishedAt = now
                 $0.health = nil
                 $0.unhealthySince = nil

@@ -1,28 +1,54 @@
-import DockerEngine
 package import JSONDocument
+import Logging
 import ModuleReconciling
 
 extension EdgeAgent {
     /// Answers a direct method of `$edgeAgent` (edge-runtime.md, B.11).
     package func answer(method: String, payload: JSONValue) async -> AgentMethodAnswer {
         do throws(AgentRequestError) {
-            switch method.lowercased() {
-            case "ping":
-                return AgentMethodAnswer(status: 200, payload: .null)
-            case "restartmodule":
-                let request = try request(payload)
-                guard let id = request["id"]?.string, !id.isEmpty else {
-                    throw AgentRequestError(status: 400, message: "\"id\" names no module")
-                }
-                try await restart(id)
-                return AgentMethodAnswer(status: 200, payload: .null)
-            case "getmodulelogs":
-                return AgentMethodAnswer(status: 200, payload: try await logs(try request(payload)))
-            default:
-                throw AgentRequestError(status: 400, message: "the agent has no method \(method)")
-            }
+            return AgentMethodAnswer(status: 200, payload: try await result(of: method.lowercased(), payload))
         } catch {
             return AgentMethodAnswer(status: error.status, payload: ["message": .string(error.message)])
+        }
+    }
+
+    private func result(of method: String, _ payload: JSONValue) async throws(AgentRequestError) -> JSONValue {
+        switch method {
+        case "ping":
+            return .null
+        case "restartmodule":
+            guard let id = try request(payload)["id"]?.string, !id.isEmpty else {
+                throw AgentRequestError(status: 400, message: "\"id\" names no module")
+            }
+            try await restart(id)
+            return .null
+        case "getmodulelogs", "getlogs":
+            return try await logs(try logRequest(try request(payload)))
+        case "uploadmodulelogs", "uploadlogs":
+            let request = try request(payload)
+            let destination = try destination(request)
+            let logs = try logRequest(request)
+            return try begin { agent in try await agent.upload(logs, to: destination) }
+        case "uploadsupportbundle":
+            let request = try request(payload)
+            let destination = try destination(request)
+            let since = try LogFilter.time(request["since"], "since", clock.now())
+            let until = try LogFilter.time(request["until"], "until", clock.now())
+            let runtimeOnly = request["edgeRuntimeOnly"]?.bool ?? false
+            return try begin { agent in
+                guard let uploads = agent.configuration.uploads else { throw AgentUploadError.notOffered }
+                let bundle = try await uploads.supportBundle(since: since, until: until, runtimeOnly: runtimeOnly)
+                try await uploads.put(
+                    bundle, named: agent.fileName("support-bundle", agent.clock.now(), "zip"),
+                    contentType: "application/zip", to: destination)
+            }
+        case "gettaskstatus":
+            guard let id = try request(payload)["correlationId"]?.string else {
+                throw AgentRequestError(status: 400, message: "\"correlationId\" is missing")
+            }
+            return tasks.answer(id)
+        default:
+            throw AgentRequestError(status: 400, message: "the agent has no method \(method)")
         }
     }
 
@@ -36,141 +62,48 @@ extension EdgeAgent {
         return object
     }
 
-    /// The most that the logs of one answer hold, in bytes.
-    private static var largestLogs: Int { 120_000 }
-
-    private func logs(_ request: JSONObject) async throws(AgentRequestError) -> JSONValue {
-        let encoding = request["encoding"]?.string?.lowercased() ?? "none"
-        guard encoding == "none" else {
-            throw AgentRequestError(
-                status: 400, message: "\"encoding\" must be \"none\"; \"\(encoding)\" is not offered")
+    private func destination(_ request: JSONObject) throws(AgentRequestError) -> String {
+        guard let text = request["sasUrl"]?.string, !text.isEmpty else {
+            throw AgentRequestError(status: 400, message: "\"sasUrl\" is missing")
         }
-        let asJSON = request["contentType"]?.string?.lowercased() == "json"
-        let items = request["items"]?.array ?? []
-        guard !items.isEmpty else { throw AgentRequestError(status: 400, message: "\"items\" is missing or empty") }
-        var wanted: [(module: String, filter: LogFilter)] = []
-        for item in items {
-            let filter = try LogFilter(item["filter"] ?? [:], now: clock.now())
-            guard let id = item["id"]?.string else {
-                throw AgentRequestError(status: 400, message: "an item has no \"id\"")
-            }
-            for module in try modules(matching: id) where !wanted.contains(where: { $0.module == module }) {
-                wanted.append((module, filter))
-            }
-        }
-        guard !wanted.isEmpty else { throw AgentRequestError(status: 400, message: "no module has such a name") }
-        let share = Self.largestLogs / wanted.count
-        var answer: [JSONValue] = []
-        for (module, filter) in wanted {
-            let text = try await log(of: module, filter.selection, limit: 4 << 20)
-            let lines = filter.lines(of: text, limit: share)
-            let payload =
-                asJSON ? JSONValue(lines.map { json($0, module) }).text() : lines.map { $0.text + "\n" }.joined()
-            answer.append(["id": .string(module), "payload": .string(payload)])
-        }
-        return JSONValue(answer)
+        return text
     }
 
-    private func modules(matching id: String) throws(AgentRequestError) -> [String] {
-        let names = (deployment?.modules ?? []).map(\.name)
-        if id == "all" { return names }
-        if names.contains(id) { return [id] }
-        let pattern: Regex<AnyRegexOutput>
+    /// Does something in the background, and answers at once where to ask for its end.
+    private func begin(
+        _ work: @escaping @Sendable (EdgeAgent) async throws -> Void
+    ) throws(AgentRequestError) -> JSONValue {
+        guard tasks.runningCount < 4 else {
+            throw AgentRequestError(status: 503, message: "four tasks are under way; ask again when one has ended")
+        }
+        let id = Self.correlationID()
+        tasks.begin(id)
+        let answer = tasks.answer(id)
+        later { await self.carryOut(id, work) }
+        return answer
+    }
+
+    private func carryOut(_ id: String, _ work: @Sendable (EdgeAgent) async throws -> Void) async {
+        tasks.set(id, .running)
         do {
-            pattern = try Regex(id)
+            try await work(self)
+            tasks.set(id, .completed)
         } catch {
-            throw AgentRequestError(status: 400, message: "\"\(id)\" is no regular expression")
-        }
-        return names.filter { $0.firstMatch(of: pattern) != nil }
-    }
-
-    private func json(_ line: LogLine, _ module: String) -> JSONValue {
-        [
-            "iothub": .string(configuration.hubHostName), "device": .string(configuration.deviceID),
-            "id": .string(module), "stream": "stdout", "loglevel": JSONValue(line.level), "text": .string(line.text),
-        ]
-    }
-}
-
-struct LogLine: Sendable, Hashable {
-    /// As syslog counts: 0 is worst, 6 is information.
-    var level: Int
-    var text: String
-}
-
-/// What `GetModuleLogs` asks of the log of a module.
-struct LogFilter: Sendable {
-    var selection = LogSelection()
-    /// Lines of this level and worse.
-    var level: Int?
-    var pattern: String?
-
-    init(_ json: JSONValue, now: WallTime) throws(AgentRequestError) {
-        if let tail = json["tail"], !tail.isNull {
-            guard let count = tail.int, count >= 0 else {
-                throw AgentRequestError(status: 400, message: "\"tail\" must be a number of lines")
-            }
-            selection.tail = count
-        }
-        selection.since = try Self.time(json["since"], "since", now)
-        selection.until = try Self.time(json["until"], "until", now)
-        if let level = json["loglevel"]?.int { self.level = level }
-        if let text = json["regex"]?.string, !text.isEmpty {
-            guard (try? Regex(text)) != nil else {
-                throw AgentRequestError(status: 400, message: "\"regex\" is no regular expression")
-            }
-            pattern = text
+            logger.warning("a task failed: \(error)")
+            tasks.set(id, .failed, "\(error)")
         }
     }
 
-    /// The lines that pass; of more than `limit` bytes the newest, after a line that says so.
-    func lines(of text: String, limit: Int) -> [LogLine] {
-        let pattern = pattern.flatMap { try? Regex($0) }
-        var size = 0
-        var result: [LogLine] = []
-        var isCut = false
-        for part in text.split(separator: "\n").reversed() {
-            let line = Self.line(part)
-            if let level, line.level > level { continue }
-            if let pattern, line.text.firstMatch(of: pattern) == nil { continue }
-            size += line.text.utf8.count + 64
-            guard size <= limit else {
-                isCut = true
-                break
-            }
-            result.append(line)
-        }
-        if isCut { result.append(LogLine(level: 6, text: "[older lines are left out]")) }
-        return result.reversed()
-    }
-
-    private static func line(_ text: Substring) -> LogLine {
-        if text.first == "<", let end = text.prefix(4).firstIndex(of: ">"),
-            let level = Int(text[text.index(after: text.startIndex)..<end]), (0...7).contains(level)
-        {
-            return LogLine(level: level, text: String(text))
-        }
-        return LogLine(level: 6, text: String(text))
-    }
-
-    /// `1h`, `2 days`, Unix seconds or RFC 3339, as Unix seconds.
-    private static func time(_ value: JSONValue?, _ name: String, _ now: WallTime) throws(AgentRequestError) -> String?
-    {
-        guard let value, !value.isNull else { return nil }
-        if let seconds = value.int { return String(seconds) }
-        guard let text = value.string else {
-            throw AgentRequestError(status: 400, message: "\"\(name)\" must be a time or a duration")
-        }
-        if let seconds = Int(text) { return String(seconds) }
-        if let time = WallTime(text) { return String(time.milliseconds / 1000) }
-        let digits = text.prefix { $0.isNumber }
-        let unit = text.dropFirst(digits.count).filter { $0 != " " }.lowercased()
-        let units: [(String, Int)] = [("s", 1), ("m", 60), ("h", 3600), ("d", 86400), ("w", 604_800)]
-        guard let count = Int(digits), count < 1_000_000, let factor = units.first(where: { unit.hasPrefix($0.0) })?.1
-        else {
-            throw AgentRequestError(
-                status: 400, message: "\"\(name)\" is \"\(text)\"; write a duration such as 1h or 2 days, or a time")
-        }
-        return String(now.milliseconds / 1000 - count * factor)
+    /// In the form of a UUID of version 4.
+    private static func correlationID() -> String {
+        var bytes = (0..<16).map { _ in UInt8.random(in: 0...255) }
+        bytes[6] = bytes[6] & 0x0F | 0x40
+        bytes[8] = bytes[8] & 0x3F | 0x80
+        let digits = bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        var rest = digits[...]
+        return [8, 4, 4, 4, 12].map { length in
+            defer { rest = rest.dropFirst(length) }
+            return String(rest.prefix(length))
+        }.joined(separator: "-")
     }
 }

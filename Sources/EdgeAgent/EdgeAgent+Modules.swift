@@ -59,6 +59,7 @@ extension EdgeAgent {
     package func log(
         of module: String, _ selection: LogSelection, limit: Int = 1 << 20
     ) async throws(AgentRequestError) -> String {
+        if Self.systemModules.contains(module) { return configuration.runtimeLog() }
         let container = try container(of: module)
         do throws(EngineError) {
             return try await engine.logText(of: container, selection, limit: limit)
@@ -67,8 +68,11 @@ extension EdgeAgent {
         }
     }
 
+    /// They are one process, whose log is told for either.
+    static let systemModules = ["edgeAgent", "edgeHub"]
+
     private func container(of module: String) throws(AgentRequestError) -> String {
-        if ["edgeAgent", "edgeHub"].contains(module) {
+        if Self.systemModules.contains(module) {
             throw AgentRequestError(
                 status: 400, message: "\(module) is part of the runtime and has no container of its own")
         }

@@ -5,7 +5,7 @@ import ModuleReconciling
 extension EdgeAgent {
     /// Sends what has changed since the last report, as soon as the one under way has been answered.
     func report() {
-        guard isConnected, !isReporting, let reportedByHub else { return }
+        guard isConnected, !isReporting, !isLeaving, let reportedByHub else { return }
         let properties = reportedProperties()
         guard let patch = reportedByHub.mergePatch(to: properties) else { return }
         isReporting = true
@@ -37,7 +37,23 @@ extension EdgeAgent {
             architecture: platform.architecture, lastDesiredVersion: lastDesiredVersion,
             lastDesiredStatus: lastDesiredStatus, deployment: deployment,
             edgeAgent: deployment.edgeAgent.map { ReportedAgent.SystemModule($0, started: started) },
-            edgeHub: deployment.edgeHub.map { ReportedAgent.SystemModule($0, started: started) }, statuses: statuses
+            edgeHub: deployment.edgeHub.map { ReportedAgent.SystemModule($0, started: started) }, statuses: statuses,
+            transaction: state.transaction, lastGoodVersion: state.lastGood?["$version"]?.int, isLeaving: isLeaving
         ).json
+    }
+
+    /// Tells the hub that the runtime ends, as far as that is possible in the given time. Containers run on.
+    package func farewell(within time: Duration = .seconds(2)) async {
+        isLeaving = true
+        lastDesiredStatus = (406, "the agent is not running")
+        guard isConnected, let reportedByHub else { return }
+        let patch = reportedByHub.mergePatch(to: reportedProperties())
+        guard let patch else { return }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { try? await self.source.report(patch) }
+            group.addTask { try? await Task.sleep(for: time) }
+            await group.next()
+            group.cancelAll()
+        }
     }
 }

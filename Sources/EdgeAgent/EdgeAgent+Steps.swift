@@ -20,11 +20,19 @@ extension EdgeAgent {
         do throws(EngineError) {
             switch step {
             case .pull: break
-            case .create: try await create(module)
-            case .start(_, let container, _): try await start(module, container)
+            case .create:
+                await configuration.faultPoint(.creating)
+                try await create(module)
+                await configuration.faultPoint(.created)
+            case .start(_, let container, _):
+                await configuration.faultPoint(.starting)
+                try await start(module, container)
+                await configuration.faultPoint(.started)
             case .stop(_, let container): try await engine.stopContainer(container)
             case .restart(_, let container): try await engine.restartContainer(container)
-            case .remove(_, let container): try await remove(module, container)
+            case .remove(_, let container):
+                try await remove(module, container)
+                await configuration.faultPoint(.removed)
             }
             logger.debug("\(module): \(step.action) done")
             succeeded(step, module)
@@ -153,6 +161,7 @@ extension EdgeAgent {
                 $0.state = .running
                 $0.startedAt = now
                 $0.health = nil
+                $0.endedUnseen = false
             }
         }
     }
@@ -179,6 +188,7 @@ extension EdgeAgent {
             if containers[module]?.first(where: { $0.id == container })?.state == .running {
                 try await engine.stopContainer(container)
             }
+            await configuration.faultPoint(.stopped)
             try await engine.removeContainer(container, force: true)
         } catch {
             guard error.code == .notFound else { throw error }
@@ -200,10 +210,28 @@ extension EdgeAgent {
             return
         }
         let attempts = if case .failed(let failure)? = images[image] { failure.attempts } else { 0 }
+        let isFirst = images[image] == nil
         images[image] = .pulling
         pullAttempts[image] = attempts
+        if isFirst, state.transaction?.phase == .rolledBack {
+            // The way back must not depend on a registry.
+            later { await self.takeLocalImage(image) }
+            return
+        }
         waitingPulls.append(image)
         startPulls()
+    }
+
+    private func takeLocalImage(_ image: String) async {
+        let isHere = (try? await engine.hasImage(image)) == true
+        guard images[image] == .pulling else { return }
+        if isHere {
+            images[image] = .ready
+            reconcile()
+        } else {
+            waitingPulls.append(image)
+            startPulls()
+        }
     }
 
     private func hasCurrentContainer(_ module: ModuleSpecification) -> Bool {
@@ -232,13 +260,16 @@ extension EdgeAgent {
 
     private func pull(_ image: String, until stop: AsyncStream<Void>) async {
         logger.info("pulling \(image)")
+        await configuration.faultPoint(.pulling)
+        let progress = PullProgress { told in Task { await self.note(told, ofPull: image) } }
         let credential = deployment?.credential(forImage: image).map {
             RegistryCredential(address: $0.address, userName: $0.userName, password: $0.password)
         }
         let outcome = await Self.pull(
             image, engine: engine, platform: configuration.platform, credential: credential,
-            patience: .seconds(configuration.pullPatience), clock: clock, until: stop)
+            patience: .seconds(configuration.pullPatience), clock: clock, progress: progress, until: stop)
         runningPulls[image] = nil
+        pullProgress[image] = nil
         defer {
             startPulls()
             reconcile()
@@ -247,6 +278,8 @@ extension EdgeAgent {
             images[image] = .ready
             imageNotes[image] = nil
             pullAttempts[image] = nil
+            await notePulled(image)
+            await configuration.faultPoint(.pulled)
             return
         }
         guard images[image] == .pulling else { return }
@@ -262,7 +295,8 @@ extension EdgeAgent {
             images[image] = .ready
             return
         }
-        let attempts = (pullAttempts[image] ?? 0) + 1
+        // What has come stays with the engine, and the next attempt goes on from there.
+        let attempts = progress.hasCome ? 1 : (pullAttempts[image] ?? 0) + 1
         logger.warning("\(image) could not be pulled: \(error.reason)")
         images[image] = .failed(
             StepFailure(
@@ -271,17 +305,22 @@ extension EdgeAgent {
                     seconds: configuration.backOff.seconds(afterAttempts: attempts - 1))))
     }
 
+    private func note(_ told: String, ofPull image: String) {
+        guard runningPulls[image] != nil else { return }
+        pullProgress[image] = told
+        reconcile()
+    }
+
     /// - Returns: nil when the engine has the image.
     private nonisolated static func pull(
         _ image: String, engine: DockerEngine, platform: String?, credential: RegistryCredential?, patience: Duration,
-        clock: AgentClock, until stop: AsyncStream<Void>
+        clock: AgentClock, progress: PullProgress, until stop: AsyncStream<Void>
     ) async -> EngineError? {
-        let progress = PullProgress()
-        return await withTaskGroup(of: EngineError?.self) { group in
+        await withTaskGroup(of: EngineError?.self) { group in
             group.addTask {
                 do throws(EngineError) {
-                    try await engine.pullImage(ImageReference(image), platform: platform, credential: credential) { _ in
-                        progress.note()
+                    try await engine.pullImage(ImageReference(image), platform: platform, credential: credential) {
+                        progress.note($0)
                     }
                     return nil
                 } catch {
@@ -301,20 +340,6 @@ extension EdgeAgent {
             let first = await group.next() ?? nil
             group.cancelAll()
             return first
-        }
-    }
-}
-
-/// Whether a pull has moved since it was last asked.
-private final class PullProgress: Sendable {
-    private let moved = Mutex(false)
-
-    func note() { moved.withLock { $0 = true } }
-
-    func takeNote() -> Bool {
-        moved.withLock { moved in
-            defer { moved = false }
-            return moved
         }
     }
 }

@@ -21,7 +21,14 @@ package actor EdgeAgent {
 
     var state = AgentState()
     var savedState = AgentState()
+    /// What is being kept running: the desired set, or the last good one.
     var deployment: EdgeDeployment?
+    /// The set to go back to; nil when there is none, or none that differs.
+    var lastGoodDeployment: EdgeDeployment?
+    /// When the transaction is looked at again, on the monotonic clock.
+    var transactionDue: Int?
+    /// Modules that have said that they are ready since their containers were started.
+    var ready: Set<String> = []
     var desiredVersion = 0
     var lastDesiredVersion = 0
     var lastDesiredStatus: (code: Int, description: String) = (406, "the agent has just started")
@@ -40,6 +47,8 @@ package actor EdgeAgent {
     /// What is to be said of an image that is used although it could not be pulled.
     var imageNotes: [String: String] = [:]
     var pullAttempts: [String: Int] = [:]
+    /// How far a pull has come, for people.
+    var pullProgress: [String: String] = [:]
     var waitingPulls: [String] = []
     var runningPulls: [String: AsyncStream<Void>.Continuation] = [:]
     var histories: [String: ModuleHistory] = [:]
@@ -49,6 +58,10 @@ package actor EdgeAgent {
     var identityFailure: StepFailure?
     var isAskingForIdentities = false
     var statuses: [String: ModuleStatus] = [:]
+
+    /// Whether the runtime is about to end.
+    var isLeaving = false
+    var tasks = AgentTasks()
 
     var isConnected = false
     /// What the hub holds as reported; nil until it was read.
@@ -84,10 +97,13 @@ package actor EdgeAgent {
             state = saved
             savedState = saved
             if let desired = saved.desired { accept(desired, isNews: false) }
+            if state != savedState { await save() }
         }
         await withDiscardingTaskGroup { group in
             group.addTask { await self.followEngine() }
             group.addTask { await self.source.follow { await self.take($0) } }
+            group.addTask { await self.followReports() }
+            group.addTask { await self.collectImagesAgainAndAgain() }
             for await job in work { group.addTask(operation: job) }
             group.cancelAll()
         }
@@ -116,17 +132,17 @@ package actor EdgeAgent {
         askForIdentities(deployment)
         let facts = ReconcilingFacts(
             wanted: deployment.modules.map { WantedModule($0, fingerprint: fingerprint(of: $0)) },
-            containers: containers, images: images, histories: histories, busy: busy, now: clock.now(),
-            backOff: configuration.backOff)
+            containers: containers, images: images, histories: histories, busy: busy, ready: ready,
+            policy: deployment.policy, protectsOldSet: canRollBack && state.transaction?.isOpen == true,
+            now: clock.now(), backOff: deployment.policy.applied(to: configuration.backOff))
         let plan = facts.plan()
         statuses = plan.statuses
-        for module in deployment.modules {
-            if let note = imageNotes[module.image] { statuses[module.name]?.description += "; " + note }
-        }
+        addNotes(deployment)
         if engineIsReady {
             histories = plan.histories
             for step in plan.steps { begin(step) }
             judge(plan, deployment)
+            advanceTransaction(facts)
         }
         if let time = plan.wakeAt { wake(at: time) }
         report()
@@ -150,19 +166,38 @@ package actor EdgeAgent {
         reconcile()
     }
 
+    /// What is to be said of modules beyond their containers.
+    private func addNotes(_ deployment: EdgeDeployment) {
+        for module in deployment.modules {
+            if images[module.image] == .pulling, let progress = pullProgress[module.image] {
+                statuses[module.name]?.description += " (\(progress))"
+            }
+            if let note = imageNotes[module.image] { statuses[module.name]?.description += "; " + note }
+        }
+        guard let transaction = state.transaction, transaction.phase == .rolledBack else { return }
+        for reason in transaction.reasons {
+            statuses[reason.module]?.description +=
+                "; version \(transaction.version) was rolled back: \(reason.reason)"
+        }
+    }
+
     /// What is to be said of the deployment as a whole (edge-runtime.md, B.4).
     private func judge(_ plan: ReconcilingPlan, _ deployment: EdgeDeployment) {
+        guard !isLeaving else { return }
         var failures = plan.failures.map { "\($0.module): \($0.reason)" }
         if let identityFailure { failures.append("identities: \(identityFailure.reason)") }
-        if !failures.isEmpty {
+        let isSettled = plan.isSettled && !isAskingForIdentities && networkIsReady
+        if let told = rollBackDescription {
+            lastDesiredVersion = desiredVersion
+            lastDesiredStatus = (500, ([told] + failures).joined(separator: "; "))
+        } else if !failures.isEmpty {
             lastDesiredVersion = desiredVersion
             lastDesiredStatus = (500, failures.joined(separator: "; "))
-        } else if plan.isSettled, !isAskingForIdentities, networkIsReady {
+        } else if isSettled, !awaitsReadiness(deployment) {
             lastDesiredVersion = desiredVersion
             lastDesiredStatus = (200, "")
-            if state.lastGood != state.desired { state.lastGood = state.desired }
-            forgetOldIdentities(deployment)
         }
+        if isSettled, failures.isEmpty { forgetOldIdentities(deployment) }
         saveSoon()
     }
 
@@ -217,14 +252,15 @@ package actor EdgeAgent {
     private func accept(_ desired: JSONValue, isNews: Bool) {
         let new: EdgeDeployment
         do {
-            new = try EdgeDeployment(desired: desired)
+            new = try read(desired)
         } catch {
             logger.warning("the deployment is refused: \(error.message)")
             lastDesiredStatus = (error.code.rawValue, error.message)
             report()
             return
         }
-        deployment = new
+        beginTransaction(desired, isNews: isNews)
+        deployment = state.transaction?.phase == .rolledBack ? lastGoodDeployment ?? new : new
         desiredVersion = desired["$version"]?.int ?? 0
         state.desired = desired
         if isNews {
@@ -236,13 +272,24 @@ package actor EdgeAgent {
             }
         }
         identityFailure = nil
+        forgetPulls()
+        saveSoon()
+        reconcile()
+    }
+
+    func read(_ desired: JSONValue) throws(ManifestError) -> EdgeDeployment {
+        try EdgeDeployment(
+            desired: desired, parentHostName: configuration.parentHostName,
+            agentEnvironment: configuration.agentEnvironment)
+    }
+
+    /// Ends the pulls of images that the set no longer has, and lets the others be asked for again.
+    func forgetPulls() {
         imageNotes = [:]
-        let used = Set(new.modules.map(\.image))
+        let used = Set((deployment?.modules ?? []).map(\.image))
         for (image, stop) in runningPulls where !used.contains(image) { stop.finish() }
         waitingPulls.removeAll { !used.contains($0) }
         images = images.filter { used.contains($0.key) && $0.value == .pulling }
-        saveSoon()
-        reconcile()
     }
 
     // MARK: Identities
@@ -291,7 +338,9 @@ package actor EdgeAgent {
     }
 
     private func forgetOldIdentities(_ deployment: EdgeDeployment) {
-        let old = state.identities.subtracting(deployment.modules.map(\.name))
+        // A set that may come back keeps its identities.
+        let kept = deployment.modules.map(\.name) + (lastGoodDeployment?.modules ?? []).map(\.name)
+        let old = state.identities.subtracting(kept)
         guard !old.isEmpty, isConnected else { return }
         state.identities.subtract(old)
         for name in old {
@@ -318,13 +367,14 @@ package actor EdgeAgent {
         later { await self.save() }
     }
 
-    private func save() async {
+    func save() async {
         saveIsQueued = false
         guard state != savedState else { return }
         let writing = state
         do {
             try await file.keep(writing)
             savedState = writing
+            await configuration.faultPoint(.saved)
         } catch {
             logger.error("the deployment is not kept on disk: \(error)")
         }

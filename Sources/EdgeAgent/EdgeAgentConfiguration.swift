@@ -27,6 +27,8 @@ package struct EdgeAgentConfiguration: Sendable {
     /// Where the last good deployment is kept; it must exist.
     package var stateFolder: String
     package var engine: EngineEndpoint
+    /// Takes the place of `$upstream` in the names of images, on a device below another.
+    package var parentHostName: String?
     /// `linux/arm/v7` when modules are not of the engine's own platform; else nil.
     package var platform: String?
     /// Further variables for every module, such as `RuntimeLogLevel`.
@@ -37,6 +39,28 @@ package struct EdgeAgentConfiguration: Sendable {
     package var parallelPulls = 2
     /// A pull that makes no progress for so long is given up, in seconds, and tried again later.
     package var pullPatience = 300
+    /// What the device's own configuration gives to the agent as its environment; the manifest wins.
+    package var agentEnvironment: [EnvironmentVariable] = []
+    package var imageCollection = ImageCollection()
+    /// Tells of reported properties of modules, for those that say themselves when they are ready.
+    package var moduleReports: (any ModuleReports)?
+    /// What this process has logged lately, which stands for the logs of the system modules.
+    package var runtimeLog: @Sendable () -> String = { "" }
+    /// Brings bytes to where a method says; nil refuses uploads.
+    package var uploads: (any AgentUploads)?
+    /// Called between the steps of a deployment; tests end the process there.
+    package var faultPoint: @Sendable (AgentFaultPoint) async -> Void = { _ in }
+
+    /// When images that nothing needs any more are taken away (edge-runtime.md, C.8).
+    package struct ImageCollection: Sendable, Hashable {
+        package var isEnabled = true
+        /// Seconds between two looks.
+        package var recurrence = 86_400
+        /// Seconds since its last use.
+        package var age = 7 * 86_400
+
+        package init() {}
+    }
 
     package init(
         deviceID: String, hubHostName: String, gatewayHostName: String, stateFolder: String, engine: EngineEndpoint,

@@ -35,6 +35,8 @@ struct EdgeRuntime {
     private let certificateNames: [String]
     private let listeners: [Listener]
     let readyLine: String
+    /// What this process has logged lately, for the logs of the system modules.
+    static let recentLog = RecentLog()
 
     /// Opens the state and the ports; needs neither the hub nor the engine to be there.
     init(_ configuration: EdgeConfiguration, logger: Logger) async throws {
@@ -94,7 +96,7 @@ struct EdgeRuntime {
             configuration, deployed, hub, HubRequests(client: client), certificate, metrics, logger)
         readyLine = "ready https=\(listeners[0].port) mqtt=\(listeners[1].port) amqp=\(listeners[2].port)"
 
-        agent = try Self.agent(configuration, engine, modules, register, derivation, tls, logger)
+        agent = try Self.agent(configuration, engine, hub, modules, register, derivation, tls, logger)
     }
 
     /// The way to the hub that the deployment or the device's configuration asks for; MQTT where neither does.
@@ -121,7 +123,7 @@ struct EdgeRuntime {
     }
 
     private static func agent(
-        _ configuration: EdgeConfiguration, _ engine: DockerEngine, _ modules: DeviceModules,
+        _ configuration: EdgeConfiguration, _ engine: DockerEngine, _ hub: EdgeHub, _ modules: DeviceModules,
         _ register: ModuleIdentityRegister, _ derivation: ModuleKeyDerivation, _ tls: ClientTLS, _ logger: Logger
     ) throws -> EdgeAgent {
         let sockets = modules.sockets
@@ -132,6 +134,11 @@ struct EdgeRuntime {
         ) { try await sockets.open($0) }
         agentConfiguration.networkName = configuration.engine.network
         agentConfiguration.runtimeVersion = EdgeCommand.version
+        agentConfiguration.moduleReports = HubReports(hub: hub, deviceID: configuration.device.deviceID)
+        agentConfiguration.runtimeLog = { Self.recentLog.text }
+        agentConfiguration.agentEnvironment = configuration.agentEnvironment.sorted { $0.key < $1.key }.map {
+            EnvironmentVariable($0.key, $0.value)
+        }
         let address = configuration.listen.address
         if address != "0.0.0.0", address != "::", !address.hasPrefix("127.") {
             agentConfiguration.gatewayAddress = address

@@ -26,7 +26,8 @@ struct RunCommand: AsyncParsableCommand {
 
     func run() async throws {
         StandardErrorLog.bootstrap(
-            level: Logger.Level(rawValue: logLevel) ?? .info, format: LogFormat(rawValue: logFormat) ?? .plain)
+            level: Logger.Level(rawValue: logLevel) ?? .info, format: LogFormat(rawValue: logFormat) ?? .plain,
+            recent: EdgeRuntime.recentLog)
         let signals = EndSignals()
         let runtime = try await EdgeRuntime(device.read(), logger: Logger(label: "edge"))
         Terminal.result(runtime.readyLine)

@@ -146,6 +146,7 @@ extension EdgeHub: DeviceBackend {
             to: version == nil ? "edge_hub" : "upstream", by: identity.key,
             seconds: Double(environment.clock.monotonic() - began) / 1_000)
         notifyOfTwinChange(patch, by: identity.key)
+        reportNews.tell(identity.key)
         return version
     }
 

@@ -34,6 +34,7 @@ package final class EdgeHub: Sendable {
     let metrics: EdgeHubMetrics
     let methods = MethodCalls()
     let reporter: HubReporter
+    let reportNews = ReportNews()
     let logger: Logger
     let hall: Mutex<Hall>
     private let connecting: any UpstreamConnecting

@@ -20,6 +20,9 @@ package struct ContainerFacts: Sendable, Hashable {
     package var health: Health?
     /// Since when the health check says so.
     package var unhealthySince: WallTime?
+    /// It ended while nobody was there to see it, as when the machine or the engine was stopped: it is no crash, and its
+    /// start needs no pause.
+    package var endedUnseen = false
 
     package init(
         id: String, name: String, imageID: String = "", fingerprint: ContainerFingerprint?, state: State,

@@ -17,9 +17,16 @@ package struct ContainerFingerprint: Sendable, Hashable, CustomStringConvertible
             JSONValue([.string($0.name), .string($0.value)])
         }
         environment = Self.digest(JSONValue(variables).text())
-        createOptions = Self.digest(JSONValue(module.createOptions).text(.canonical))
+        var options = module.createOptions
+        if var labels = options["Labels"]?.object, labels.keys.contains(where: Self.isForAgent) {
+            labels.removeAll { name, _ in Self.isForAgent(name) }
+            options["Labels"] = labels.isEmpty ? nil : .object(labels)
+        }
+        createOptions = Self.digest(JSONValue(options).text(.canonical))
         runtime = Self.digest(surroundings.json.text(.canonical))
     }
+
+    private static func isForAgent(_ label: String) -> Bool { label.hasPrefix(ReadinessRule.agentLabels) }
 
     /// Reads the text of the label; nil for one that another version wrote.
     package init?(_ text: String) {

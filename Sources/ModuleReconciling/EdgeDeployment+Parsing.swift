@@ -6,8 +6,11 @@ extension EdgeDeployment {
     /// - Parameters:
     ///   - desired: the whole section; members whose names begin with `$` are passed over.
     ///   - parentHostName: takes the place of `$upstream` at the beginning of an image's name.
+    ///   - agentEnvironment: what the device's own configuration gives to the agent; the manifest wins.
     /// - Throws: `ManifestError`; nothing of a bad manifest is applied.
-    package init(desired: JSONValue, parentHostName: String? = nil) throws(ManifestError) {
+    package init(
+        desired: JSONValue, parentHostName: String? = nil, agentEnvironment: [EnvironmentVariable] = []
+    ) throws(ManifestError) {
         guard let members = desired.object else {
             throw ManifestError(.malformed, "the desired properties are no JSON object")
         }
@@ -41,6 +44,8 @@ extension EdgeDeployment {
                 throw ManifestError(.malformed, "systemModules.\(name): only edgeAgent and edgeHub are system modules")
             }
         }
+        policy = try DeploymentPolicy(
+            agentEnvironment + (edgeAgent?.environment ?? []), at: "systemModules.edgeAgent.env")
         modules = []
         for (name, value) in try Reader("modules", members["modules"] ?? [:]).all() {
             guard !["edgeagent", "edgehub"].contains(name.lowercased()) else {
@@ -111,6 +116,9 @@ extension EdgeDeployment {
         }
         var module = ModuleSpecification(name: name, image: normalizedImage(image))
         module.createOptions = try CreateOptions.read(from: try settings.all(), at: settings.path)
+        if let rule = module.createOptions["Labels"]?[ReadinessRule.label]?.string {
+            module.readiness = try ReadinessRule(rule, at: "\(settings.path).createOptions")
+        }
         module.version = try reader.text("version") ?? ""
         module.environment = try environment(reader)
         module.pullPolicy = try reader.choice("imagePullPolicy", ImagePullPolicy.self) ?? .onCreate

@@ -30,6 +30,8 @@ package struct ModuleSpecification: Sendable, Hashable {
     package var image: String
     /// The body of the engine's create call; always an object.
     package var createOptions: JSONObject
+    /// What the module reports when it is ready; nil when running is enough.
+    package var readiness: ReadinessRule?
 
     package static let lastStartupOrder = 4_294_967_295
 
@@ -84,6 +86,7 @@ package struct EdgeDeployment: Sendable, Hashable {
     package var edgeHub: ModuleSpecification?
     /// In the order of the manifest.
     package var modules: [ModuleSpecification]
+    package var policy = DeploymentPolicy()
 
     package init(modules: [ModuleSpecification] = []) {
         schemaVersion = "1.1"

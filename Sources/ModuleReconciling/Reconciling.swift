@@ -20,6 +20,8 @@ private struct Planner {
     var lowestPending = Int.max
     /// The same for modules that have a start, or another step, under way at this moment.
     var lowestBusy = Int.max
+    /// The same for modules that run and are not ready yet.
+    var lowestUnready = Int.max
 
     init(facts: ReconcilingFacts) {
         self.facts = facts
@@ -32,14 +34,19 @@ private struct Planner {
         let names = Set(facts.wanted.map(\.specification.name))
         // What is taken away waits until every pull has come to an end, so that old and new set change places at once.
         let mayTakeAway = !facts.wanted.contains { module in
-            needsImage(module)
-                && [ImageReadiness.wanted, .pulling].contains(facts.images[module.specification.image] ?? .wanted)
+            guard needsImage(module) else { return false }
+            switch facts.images[module.specification.image] ?? .wanted {
+            case .wanted, .pulling: return true
+            // A set that has proved itself is not taken apart for one that cannot be had whole.
+            case .failed: return facts.protectsOldSet || facts.policy.waitsForAllPulls
+            case .ready: return false
+            }
         }
         // A set that only grows has nothing to wait for.
         let takesAwaySomething =
             facts.containers.contains { name, containers in !names.contains(name) && !containers.isEmpty }
             || facts.wanted.contains { module in containers(of: module).contains { !isCurrent($0, module) } }
-        let mayAdd = mayTakeAway || !takesAwaySomething
+        let mayAdd = mayTakeAway || !(takesAwaySomething || facts.policy.waitsForAllPulls)
 
         for module in facts.wanted {
             decide(module, mayTakeAway: mayTakeAway, mayAdd: mayAdd)
@@ -55,21 +62,13 @@ private struct Planner {
         releaseStarts()
     }
 
-    private func containers(of module: WantedModule) -> [ContainerFacts] {
-        facts.containers[module.specification.name] ?? []
-    }
+    private func containers(of module: WantedModule) -> [ContainerFacts] { facts.containers(of: module) }
 
     private func isCurrent(_ container: ContainerFacts, _ module: WantedModule) -> Bool {
-        guard container.state != .dead, container.state != .removing else { return false }
-        // Without an identity nothing can be created; what runs is kept.
-        guard let fingerprint = module.fingerprint else { return true }
-        return container.fingerprint == fingerprint
+        facts.isCurrent(container, module)
     }
 
-    private func current(_ module: WantedModule) -> ContainerFacts? {
-        let candidates = containers(of: module).filter { isCurrent($0, module) }
-        return candidates.first { $0.state == .running } ?? candidates.first
-    }
+    private func current(_ module: WantedModule) -> ContainerFacts? { facts.current(module) }
 
     private func needsImage(_ module: WantedModule) -> Bool {
         module.specification.pullPolicy == .onCreate && current(module) == nil
@@ -185,6 +184,15 @@ private struct Planner {
         let history = plan.histories[name] ?? ModuleHistory()
         guard module.specification.restartPolicy != .never else { return }
         guard !hasGivenUp(module, history) else { return }
+        if container.endedUnseen {
+            starts.append(
+                (
+                    module.specification.startupOrder, .start(module: name, container: container.id, isRestart: true),
+                    false
+                )
+            )
+            return
+        }
         let ended = container.finishedAt ?? container.startedAt ?? now
         let due = facts.backOff.due(after: ended, attempts: history.restartCount, now: now)
         guard due <= now else {
@@ -198,6 +206,7 @@ private struct Planner {
     private mutating func keepRunning(_ module: WantedModule, _ container: ContainerFacts) {
         let name = module.specification.name
         let history = plan.histories[name] ?? ModuleHistory()
+        awaitReadiness(module, container)
         if container.health == .unhealthy,
             [.onUnhealthy, .always].contains(module.specification.restartPolicy), !hasGivenUp(module, history)
         {
@@ -220,6 +229,17 @@ private struct Planner {
         } else {
             wake(forgotten)
         }
+    }
+
+    /// Holds the starts of later modules until this one is ready, where the manifest asks for it and the time is not over.
+    private mutating func awaitReadiness(_ module: WantedModule, _ container: ContainerFacts) {
+        guard facts.policy.startsWhenReady, case .coming = facts.standing(of: module) else { return }
+        let started = container.startedAt ?? now
+        let limit = (started > now ? now : started).advanced(seconds: facts.policy.readiness)
+        guard limit > now else { return }
+        lowestPending = min(lowestPending, module.specification.startupOrder)
+        lowestUnready = min(lowestUnready, module.specification.startupOrder)
+        wake(limit)
     }
 
     private func hasGivenUp(_ module: WantedModule, _ history: ModuleHistory) -> Bool {
@@ -271,7 +291,7 @@ private struct Planner {
         for start in starts {
             let barrier: Int
             if case .start(_, _, isRestart: true) = start.step {
-                barrier = min(lowestStart, lowestBusy)
+                barrier = min(lowestStart, lowestBusy, lowestUnready)
             } else {
                 barrier = min(lowestStart, lowestPending)
             }
@@ -345,10 +365,11 @@ extension Planner {
         let policy = module.specification.restartPolicy
         switch (plain, container.state) {
         case (.stopped, .exited):
-            return policy == .always ? .backoff : .stopped
+            guard policy == .always else { return .stopped }
+            return history.restartCount >= facts.backOff.maximumRestarts ? .failed : .backoff
         case (.failed, _):
             guard policy != .never else { return .failed }
-            return hasGivenUp(module, history) ? .failed : .backoff
+            return history.restartCount >= facts.backOff.maximumRestarts ? .failed : .backoff
         default:
             return plain
         }

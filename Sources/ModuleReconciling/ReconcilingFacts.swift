@@ -30,20 +30,47 @@ package struct ReconcilingFacts: Sendable {
     package var histories: [String: ModuleHistory]
     /// Modules for which a step is under way.
     package var busy: Set<String>
+    /// Modules whose reported properties say that they are ready, since their containers were started.
+    package var ready: Set<String>
+    package var policy: DeploymentPolicy
+    /// Whether there is a set that has proved itself, and is not to be taken apart for one that is incomplete.
+    package var protectsOldSet: Bool
     package var now: WallTime
     package var backOff: BackOff
 
     package init(
         wanted: [WantedModule], containers: [String: [ContainerFacts]] = [:], images: [String: ImageReadiness] = [:],
-        histories: [String: ModuleHistory] = [:], busy: Set<String> = [], now: WallTime, backOff: BackOff = BackOff()
+        histories: [String: ModuleHistory] = [:], busy: Set<String> = [], ready: Set<String> = [],
+        policy: DeploymentPolicy = DeploymentPolicy(), protectsOldSet: Bool = false, now: WallTime,
+        backOff: BackOff = BackOff()
     ) {
         self.wanted = wanted
         self.containers = containers
         self.images = images
         self.histories = histories
         self.busy = busy
+        self.ready = ready
+        self.policy = policy
+        self.protectsOldSet = protectsOldSet
         self.now = now
         self.backOff = backOff
+    }
+}
+
+extension ReconcilingFacts {
+    func containers(of module: WantedModule) -> [ContainerFacts] { containers[module.specification.name] ?? [] }
+
+    func isCurrent(_ container: ContainerFacts, _ module: WantedModule) -> Bool {
+        guard container.state != .dead, container.state != .removing else { return false }
+        // Without an identity nothing can be created; what runs is kept.
+        guard let fingerprint = module.fingerprint else { return true }
+        return container.fingerprint == fingerprint
+    }
+
+    /// The container that is as the deployment wants it.
+    func current(_ module: WantedModule) -> ContainerFacts? {
+        let candidates = containers(of: module).filter { isCurrent($0, module) }
+        return candidates.first { $0.state == .running } ?? candidates.first
     }
 }
 

@@ -39,8 +39,19 @@ package struct StandardErrorLog: LogHandler {
     }
 
     /// Makes every `Logger` of this process log like this; to be called once, by a program.
-    package static func bootstrap(level: Logger.Level, format: LogFormat) {
-        LoggingSystem.bootstrap { StandardErrorLog(label: $0, level: level, format: format) }
+    ///
+    /// - Parameter recent: is given every line, too.
+    package static func bootstrap(level: Logger.Level, format: LogFormat, recent: RecentLog? = nil) {
+        guard let recent else {
+            LoggingSystem.bootstrap { StandardErrorLog(label: $0, level: level, format: format) }
+            return
+        }
+        LoggingSystem.bootstrap { label in
+            StandardErrorLog(label: label, level: level, format: format) { line in
+                recent.add(line)
+                writeToStandardError(line)
+            }
+        }
     }
 
     package subscript(metadataKey key: String) -> Logger.Metadata.Value? {

@@ -6,6 +6,7 @@ import Synchronization
 final class VirtualClock: Sendable {
     private struct State {
         var now = WallTime(milliseconds: 1_800_000_000_000)
+        var elapsed = 0
         var sleepers: [Int: (due: Int, continuation: CheckedContinuation<Void, any Error>)] = [:]
         var serial = 0
     }
@@ -14,19 +15,29 @@ final class VirtualClock: Sendable {
 
     var clock: AgentClock {
         AgentClock(
-            now: { self.state.withLock { $0.now } },
+            now: { self.state.withLock { $0.now } }, elapsed: { self.state.withLock { $0.elapsed } },
             sleep: { duration in
                 let (seconds, fraction) = duration.components
                 let wait = Int(seconds) * 1000 + Int(fraction / 1_000_000_000_000_000)
-                try await self.sleep(until: self.state.withLock { $0.now.milliseconds } + wait)
+                try await self.sleep(until: self.state.withLock { $0.elapsed } + wait)
             },
-            sleepUntil: { try await self.sleep(until: $0.milliseconds) })
+            sleepUntil: { time in
+                // As the system's does: what is left now is waited for on the clock that nobody sets.
+                let (left, elapsed) = self.state.withLock {
+                    (time.milliseconds - $0.now.milliseconds, $0.elapsed)
+                }
+                try await self.sleep(until: elapsed + max(0, left))
+            })
     }
+
+    /// Sets the wall clock, as somebody does who finds it wrong; no time passes.
+    func jump(seconds: Int) { state.withLock { $0.now = $0.now.advanced(seconds: seconds) } }
 
     func advance(seconds: Int) {
         let due = state.withLock { state -> [CheckedContinuation<Void, any Error>] in
             state.now = state.now.advanced(seconds: seconds)
-            let ready = state.sleepers.filter { $0.value.due <= state.now.milliseconds }
+            state.elapsed += seconds * 1000
+            let ready = state.sleepers.filter { $0.value.due <= state.elapsed }
             for key in ready.keys { state.sleepers[key] = nil }
             return ready.values.map(\.continuation)
         }
@@ -43,7 +54,7 @@ final class VirtualClock: Sendable {
                 state.withLock { state in
                     if Task.isCancelled {
                         continuation.resume(throwing: CancellationError())
-                    } else if due <= state.now.milliseconds {
+                    } else if due <= state.elapsed {
                         continuation.resume()
                     } else {
                         state.sleepers[serial] = (due, continuation)
