@@ -116,13 +116,14 @@ extension EdgeAgent {
         else { return }
         state.transaction?.phase = .rolledBack
         state.transaction?.reasons = reasons
-        let told = reasons.map { "\($0.module): \($0.reason)" }.joined(separator: "; ")
-        logger.warning("deployment of version \(version) is rolled back: \(told)")
-        await save()
+        // All of it at once: another deployment may arrive while the disk is waited for.
         deployment = good
         for name in Array(histories.keys) { histories[name] = nil }
         ready = []
         forgetPulls()
+        let told = reasons.map { "\($0.module): \($0.reason)" }.joined(separator: "; ")
+        logger.warning("deployment of version \(version) is rolled back: \(told)")
+        await save()
         await configuration.faultPoint(.rolledBack)
         reconcile()
     }

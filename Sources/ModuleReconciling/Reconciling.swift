@@ -362,14 +362,12 @@ extension Planner {
             case .unknown: .unknown
             }
         guard module.specification.status == .running else { return plain }
-        let policy = module.specification.restartPolicy
         switch (plain, container.state) {
         case (.stopped, .exited):
-            guard policy == .always else { return .stopped }
-            return history.restartCount >= facts.backOff.maximumRestarts ? .failed : .backoff
+            return module.specification.restartPolicy == .always ? .backoff : .stopped
         case (.failed, _):
-            guard policy != .never else { return .failed }
-            return history.restartCount >= facts.backOff.maximumRestarts ? .failed : .backoff
+            guard module.specification.restartPolicy != .never else { return .failed }
+            return hasGivenUp(module, history) ? .failed : .backoff
         default:
             return plain
         }

@@ -115,6 +115,25 @@ struct AgentFixture {
         try result.get()
     }
 
+    /// Makes the network beforehand. A busy engine refuses that now and then, and an agent by a virtual clock would wait
+    /// for ever until it asks again.
+    func makeNetwork() async throws {
+        while true {
+            do throws(EngineError) {
+                try await engine.createNetwork(
+                    network,
+                    labels: [
+                        ContainerLabel.owner: ContainerLabel.ownerValue,
+                        ContainerLabel.device: "hub.test/\(configuration.deviceID)",
+                    ])
+                return
+            } catch {
+                guard error.code != .conflict else { return }
+                try await Task.sleep(for: .milliseconds(200))
+            }
+        }
+    }
+
     /// Waits until a module's container runs.
     func waitUntilRunning(_ module: String) async {
         let (stream, continuation) = AsyncStream.makeStream(of: Void.self)

@@ -117,16 +117,19 @@ struct EdgeAgentTests {
     @Test func `A crash loop is slowed down more and more`() async throws {
         try await AgentFixture.with(tags: ["crash"]) { device in
             let time = VirtualClock()
+            try await device.makeNetwork()
             device.twin.setDesired(device.manifest(["crash": device.module("crash")]))
             try await device.running(device.agent(clock: time.clock)) {
                 for (count, pause) in [(0, 10), (1, 20), (2, 40)] {
-                    let reported = await device.twin.status(of: "crash", "backoff", restarts: count)
+                    let ended = time.now
+                    let reported = await device.twin.ended("crash", restarts: count, at: ended)
                     #expect(reported.at(["modules", "crash", "exitCode"])?.int == 139)
+                    #expect(reported.at(["modules", "crash", "runtimeStatus"]) == "backoff")
                     time.advance(seconds: pause - 1)
                     #expect(device.twin.reported.at(["modules", "crash", "restartCount"])?.int == count)
                     time.advance(seconds: 2)
                 }
-                await device.twin.status(of: "crash", "backoff", restarts: 3)
+                await device.twin.ended("crash", restarts: 3, at: time.now)
             }
         }
     }

@@ -1,5 +1,6 @@
 import EdgeAgent
 import JSONDocument
+import ModuleReconciling
 import Synchronization
 
 /// A hub that is a value in this process: it holds a twin, and tells everyone who waits when it changes.
@@ -113,6 +114,17 @@ final class TwinFixture: DesiredSource {
         await reported {
             $0.at(["modules", module, "runtimeStatus"])?.string == status
                 && (restarts == nil || $0.at(["modules", module, "restartCount"])?.int == restarts)
+        }
+    }
+}
+
+extension TwinFixture {
+    /// Waits until a module has ended at that time, after so many restarts, and waits for the next.
+    @discardableResult
+    func ended(_ module: String, restarts: Int, at time: WallTime) async -> JSONValue {
+        await reported {
+            $0.at(["modules", module, "restartCount"])?.int == restarts
+                && $0.at(["modules", module, "lastExitTimeUtc"])?.string == time.description
         }
     }
 }

@@ -30,6 +30,8 @@ final class VirtualClock: Sendable {
             })
     }
 
+    var now: WallTime { state.withLock { $0.now } }
+
     /// Sets the wall clock, as somebody does who finds it wrong; no time passes.
     func jump(seconds: Int) { state.withLock { $0.now = $0.now.advanced(seconds: seconds) } }
 
