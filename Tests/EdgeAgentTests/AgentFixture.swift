@@ -70,12 +70,13 @@ struct AgentFixture {
     }
 
     func agent(
-        clock: AgentClock = .system, adjusting adjust: (inout EdgeAgentConfiguration) -> Void = { _ in }
+        clock: AgentClock = .system, engine other: DockerEngine? = nil,
+        adjusting adjust: (inout EdgeAgentConfiguration) -> Void = { _ in }
     ) -> EdgeAgent {
         var configuration = configuration
         adjust(&configuration)
         return EdgeAgent(
-            configuration: configuration, engine: engine, identities: identities, source: twin, clock: clock,
+            configuration: configuration, engine: other ?? engine, identities: identities, source: twin, clock: clock,
             logger: Logger(label: "agent-test") { _ in SwiftLogNoOpLogHandler() })
     }
 
@@ -131,6 +132,18 @@ struct AgentFixture {
                 guard error.code != .conflict else { return }
                 try await Task.sleep(for: .milliseconds(200))
             }
+        }
+    }
+
+    /// Waits until the container that has the name of a module runs an image.
+    func waitUntil(_ module: String, runs image: String) async throws {
+        while true {
+            if let found = try? await engine.inspectContainer(container(module)), found.image == image,
+                found.state == "running"
+            {
+                return
+            }
+            try await Task.sleep(for: .milliseconds(50))
         }
     }
 

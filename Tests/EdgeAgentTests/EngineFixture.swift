@@ -53,9 +53,20 @@ enum EngineFixture {
     }()
 
     /// Makes an image that runs the program.
-    static func makeImage(_ name: String, in engine: DockerEngine, exitCode: Int? = nil) async throws {
+    ///
+    /// - Parameter padding: so many bytes that cannot be compressed are in it, too.
+    static func makeImage(
+        _ name: String, in engine: DockerEngine, exitCode: Int? = nil, padding: Int = 0
+    ) async throws {
         var tar = ByteBuffer()
         TarWriter.write(file: "program", program, mode: 0o755, to: &tar)
+        if padding > 0 {
+            var random = SystemRandomNumberGenerator()
+            let bytes = (0..<padding / 8).flatMap { _ in
+                withUnsafeBytes(of: random.next() as UInt64) { Array($0) }
+            }
+            TarWriter.write(file: "padding", bytes, mode: 0o644, to: &tar)
+        }
         TarWriter.end(&tar)
         var changes = ["ENTRYPOINT [\"/program\"]"]
         if let exitCode { changes.append("CMD [\"exit\", \"\(exitCode)\"]") }
