@@ -121,7 +121,7 @@ let services: [[Target]] = [
         [
             "JSONDocument", "Archive", "Model", "ModuleReconciling", "HubProtocol", "DockerEngine", "DeviceClient",
             "EdgeStore", "Telemetry", logging, nioCore,
-        ]),
+        ], tests: [nioPosix]),
     room(
         "EdgeHub",
         [
@@ -149,11 +149,16 @@ let programs: [Target] = [
         name: "EdgeCommands",
         dependencies: [
             "Terminal", "JSONDocument", "TOMLDocument", "Archive", "Model", "HubProtocol", "EdgeDaemon", "EdgeAgent",
-            "EdgeHub",
-            "EdgeStore", "DockerEngine", "DeviceClient", "DeviceGateway", "ServiceClient", "PKI", "Transport",
-            "Telemetry", "ModuleReconciling", asyncHTTPClient, logging, arguments, subprocess, crypto, nioCore,
-            nioHTTP1,
+            "EdgeHub", "EdgeStore", "DockerEngine", "DeviceClient", "DeviceGateway", "ServiceClient", "PKI",
+            "Transport",
+            "Telemetry", "ModuleReconciling", asyncHTTPClient, logging, arguments, subprocess, nioCore, nioHTTP1,
             nioPosix, nioSSL,
+        ], swiftSettings: strict),
+    .testTarget(
+        name: "EdgeCommandsTests",
+        dependencies: [
+            "EdgeCommands", "JSONDocument", "TOMLDocument", "EdgeDaemon", "PKI", "Transport", logging, nioCore,
+            nioHTTP1,
         ], swiftSettings: strict),
     .executableTarget(
         name: "hedgerow",

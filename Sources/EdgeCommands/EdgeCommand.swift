@@ -8,7 +8,7 @@ package struct EdgeCommand: AsyncParsableCommand {
         discussion: "Example: hedgerow edge run --config edge.toml",
         subcommands: [
             RunCommand.self, ApplyCommand.self, ListCommand.self, LogsCommand.self, RestartCommand.self,
-            CheckCommand.self,
+            CheckCommand.self, SystemCommand.self, SupportBundleCommand.self,
         ])
 
     /// The version of the runtime, as it is reported to the hub.

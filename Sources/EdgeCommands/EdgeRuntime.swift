@@ -136,6 +136,9 @@ struct EdgeRuntime {
         agentConfiguration.runtimeVersion = EdgeCommand.version
         agentConfiguration.moduleReports = HubReports(hub: hub, deviceID: configuration.device.deviceID)
         agentConfiguration.runtimeLog = { Self.recentLog.text }
+        agentConfiguration.uploads = DeviceUploads(
+            folder: "\(configuration.stateFolder)/uploads", furtherRootsPEM: configuration.hub.trustRootsPEM
+        ) { await SupportBundle(configuration: configuration, selection: $0, runtimeLog: recentLog.text).archive() }
         agentConfiguration.agentEnvironment = configuration.agentEnvironment.sorted { $0.key < $1.key }.map {
             EnvironmentVariable($0.key, $0.value)
         }
@@ -209,6 +212,9 @@ struct EdgeRuntime {
             certificate: certificate, maximumConnections: 512, installer: amqpHead.installer)
         return [https, mqtt, amqp]
     }
+
+    /// Returns when the agent has answered: it is alive.
+    func answer() async { _ = await agent.modules() }
 
     /// Serves until the task is cancelled. Containers go on running, and what waits for the hub stays on disk.
     func run() async {

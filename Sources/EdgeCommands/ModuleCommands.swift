@@ -1,5 +1,6 @@
 import ArgumentParser
 import DockerEngine
+import EdgeAgent
 import JSONDocument
 import NIOCore
 import Terminal
@@ -40,14 +41,17 @@ struct LogsCommand: AsyncParsableCommand {
 
     @Argument(help: "The module's name.") var module: String
     @Option(help: "Only the last so many lines.") var tail: Int?
-    @Option(help: "Only what was written since: seconds since 1970, or RFC 3339.") var since: String?
+    @Option(help: "Only what was written since: 1h, 2 days, seconds since 1970, or RFC 3339.") var since: String?
+    @Option(help: "Only what was written until then.") var until: String?
     @Flag(name: [.customShort("f"), .customLong("follow")], help: "Go on as the module writes.") var follow = false
     @OptionGroup var device: ConfigurationOption
 
     func run() async throws {
         try await DeviceContainers.with(device.read()) { containers in
             let container = try await containers.find(module)
-            let selection = LogSelection(follow: follow, tail: tail, since: since)
+            let selection = LogSelection(
+                follow: follow, tail: tail, since: try LogTime.option("--since", since),
+                until: try LogTime.option("--until", until))
             try await containers.engine.logs(of: container.id, selection) { output in
                 Terminal.output(Array(output.bytes.readableBytesView))
             }

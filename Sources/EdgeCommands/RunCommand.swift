@@ -1,4 +1,5 @@
 import ArgumentParser
+import FoundationEssentials
 import Logging
 import Telemetry
 import Terminal
@@ -30,10 +31,14 @@ struct RunCommand: AsyncParsableCommand {
             recent: EdgeRuntime.recentLog)
         let signals = EndSignals()
         let runtime = try await EdgeRuntime(device.read(), logger: Logger(label: "edge"))
+        let notifier = ServiceNotifier(environment: ProcessInfo.processInfo.environment)
         Terminal.result(runtime.readyLine)
+        notifier.ready()
         await withDiscardingTaskGroup { group in
             group.addTask { await runtime.run() }
+            group.addTask { await notifier.keepAlive { await runtime.answer() } }
             await signals.wait()
+            notifier.stopping()
             group.cancelAll()
         }
     }

@@ -21,5 +21,13 @@ final class StateLock: Sendable {
         descriptor = opened
     }
 
+    /// Whether a runtime runs on that folder.
+    static func isHeld(_ folder: String) -> Bool {
+        let opened = open("\(folder)/lock", O_RDWR | O_CLOEXEC)
+        guard opened >= 0 else { return false }
+        defer { close(opened) }
+        return flock(opened, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK
+    }
+
     deinit { close(descriptor) }
 }
