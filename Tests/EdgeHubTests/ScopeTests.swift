@@ -108,7 +108,7 @@ extension EdgeHubFixture {
             try await waitUntilKnown(other, hub)
             let disabled = try await fixture.connect(leaf, to: hub)
             let removed = try await fixture.connect(other, to: hub)
-            fixture.know(EdgeHubFixture.identity(leaf, status: "disabled"))
+            fixture.know(EdgeHubFixture.identity(leaf, status: "disabled"), EdgeHubFixture.identity(other))
             let method = await fixture.upstream.state.wait { $0.connections[ownIdentity] != nil }
                 .connections[ownIdentity]?.events.method
             let refresh = try #require(method)
@@ -117,6 +117,8 @@ extension EdgeHubFixture {
             #expect(await refresh("RefreshDeviceScopeIdentityCache", one).status == 200)
             #expect(disabled.state.value.closure == .identityDisabledOrRemoved)
             #expect(removed.state.value.closure == nil)
+            // Only now: the hub reads the whole scope by itself, too.
+            fixture.know(EdgeHubFixture.identity(leaf, status: "disabled"))
             #expect(await refresh("refreshdevicescopeidentitycache", ByteBuffer()).status == 200)
             #expect(removed.state.value.closure == .identityDisabledOrRemoved)
             await #expect(throws: HubError.self) { try await waitUntilKnown(leaf, hub) }
