@@ -92,6 +92,7 @@ struct ImageTests {
                 $0.pullPatience = 2
                 // Long enough for the failure to be seen before the next attempt.
                 $0.backOff.unit = 5
+                $0.backOff.limit = 5
             }
             try await device.running(agent) {
                 device.twin.setDesired(device.manifest(["other": device.module("1")]))
