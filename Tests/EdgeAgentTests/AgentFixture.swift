@@ -96,40 +96,24 @@ struct AgentFixture {
 
     /// Runs a test on a device, and takes away all that it made.
     static func with(tags: [String] = ["1"], _ body: (AgentFixture) async throws -> Void) async throws {
-        await FixturePlaces.shared.take()
-        let result: Result<Void, any Error>
-        do {
-            result = .success(try await withPlace(tags, body))
-        } catch {
-            result = .failure(error)
-        }
-        await FixturePlaces.shared.give()
-        try result.get()
-    }
-
-    private static func withPlace(_ tags: [String], _ body: (AgentFixture) async throws -> Void) async throws {
         let fixture = try AgentFixture()
+        for tag in tags {
+            try await EngineFixture.makeImage(
+                fixture.image(tag), in: fixture.engine, exitCode: tag == "crash" ? 139 : nil)
+        }
         let result: Result<Void, any Error>
         do {
-            for tag in tags {
-                try await EngineFixture.makeImage(
-                    fixture.image(tag), in: fixture.engine, exitCode: tag == "crash" ? 139 : nil)
-            }
             result = .success(try await body(fixture))
         } catch {
             result = .failure(error)
         }
-        // Also when the test's time is over.
-        await Task { await fixture.removeAll(tags) }.value
-        try result.get()
-    }
-
-    private func removeAll(_ tags: [String]) async {
         try? await EdgeContainers.removeAll(
-            of: configuration.deviceID, hubHostName: "hub.test", networkName: network, from: engine)
-        for tag in tags { try? await engine.removeImage(image(tag), force: true) }
-        await engine.shutdown()
-        try? FileManager.default.removeItem(atPath: folder)
+            of: fixture.configuration.deviceID, hubHostName: "hub.test", networkName: fixture.network,
+            from: fixture.engine)
+        for tag in tags { try? await fixture.engine.removeImage(fixture.image(tag), force: true) }
+        await fixture.engine.shutdown()
+        try? FileManager.default.removeItem(atPath: fixture.folder)
+        try result.get()
     }
 
     /// Makes the network beforehand. A busy engine refuses that now and then, and an agent by a virtual clock would wait
@@ -187,25 +171,5 @@ struct AgentFixture {
         }
         for await _ in stream { break }
         follower.cancel()
-    }
-}
-
-/// Three devices at a time: each has a network of its own, and a private engine has addresses for eight.
-private actor FixturePlaces {
-    static let shared = FixturePlaces()
-
-    private var free = 3
-    private var waiting: [CheckedContinuation<Void, Never>] = []
-
-    func take() async {
-        guard free == 0 else {
-            free -= 1
-            return
-        }
-        await withCheckedContinuation { waiting.append($0) }
-    }
-
-    func give() {
-        if waiting.isEmpty { free += 1 } else { waiting.removeFirst().resume() }
     }
 }

@@ -4,7 +4,7 @@ import JSONDocument
 import ModuleReconciling
 import Testing
 
-@Suite(.enabled(if: EngineFixture.isAvailable), .timeLimit(.minutes(20)))
+@Suite(.enabled(if: EngineFixture.isAvailable), .serialized, .timeLimit(.minutes(5)))
 struct EdgeAgentTests {
     @Test func `A deployment runs, and is reported`() async throws {
         try await AgentFixture.with { device in

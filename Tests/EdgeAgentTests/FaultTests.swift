@@ -5,7 +5,7 @@ import ModuleReconciling
 import Testing
 
 /// What happens to a device whose engine or clock fails, on the real engine.
-@Suite(.enabled(if: EngineFixture.isAvailable), .timeLimit(.minutes(20)))
+@Suite(.enabled(if: EngineFixture.isAvailable), .serialized, .timeLimit(.minutes(5)))
 struct FaultTests {
     @Test func `An engine that is gone is told, and what ended meanwhile starts without a pause when it is back`()
         async throws

@@ -5,7 +5,7 @@ import ModuleReconciling
 import Testing
 
 /// Images and their registries, on the real engine with a real registry.
-@Suite(.enabled(if: EngineFixture.isAvailable && RegistryFixture.isInstalled), .timeLimit(.minutes(20)))
+@Suite(.enabled(if: EngineFixture.isAvailable && RegistryFixture.isInstalled), .serialized, .timeLimit(.minutes(5)))
 struct ImageTests {
     /// Puts an image of the device into a registry, and takes it away from the engine.
     private func publish(_ tag: String, _ device: AgentFixture, to registry: RegistryFixture) async throws -> String {

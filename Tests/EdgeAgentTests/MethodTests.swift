@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 
 /// The methods that give logs, on the real engine.
-@Suite(.enabled(if: EngineFixture.isAvailable), .timeLimit(.minutes(20)))
+@Suite(.enabled(if: EngineFixture.isAvailable), .serialized, .timeLimit(.minutes(5)))
 struct MethodTests {
     /// Where uploads come to, and how each ends.
     private final class Uploads: AgentUploads {

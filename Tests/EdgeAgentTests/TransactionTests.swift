@@ -6,7 +6,7 @@ import Testing
 
 /// Deployments as transactions on the real engine: what fails gives way to what was good, and an end of the process at any
 /// step leaves a set that is taken up again.
-@Suite(.enabled(if: EngineFixture.isAvailable), .timeLimit(.minutes(20)))
+@Suite(.enabled(if: EngineFixture.isAvailable), .serialized, .timeLimit(.minutes(5)))
 struct TransactionTests {
     /// A manifest whose deployments have proved themselves as soon as all of it runs.
     private func manifest(
