@@ -10,15 +10,15 @@ package import ModuleReconciling
 package struct AgentClock: Sendable {
     package var now: @Sendable () -> WallTime
     package var sleep: @Sendable (Duration) async throws -> Void
-    /// Sleeps until a time of the wall clock, or a little longer.
-    package var sleepUntil: @Sendable (WallTime) async throws -> Void
+    /// Sleeps until `elapsed` is that, or a little longer.
+    package var sleepUntil: @Sendable (Int) async throws -> Void
     /// Milliseconds of a clock that nobody sets, from any beginning.
     package var elapsed: @Sendable () -> Int
 
     package init(
         now: @escaping @Sendable () -> WallTime, elapsed: @escaping @Sendable () -> Int,
         sleep: @escaping @Sendable (Duration) async throws -> Void,
-        sleepUntil: @escaping @Sendable (WallTime) async throws -> Void
+        sleepUntil: @escaping @Sendable (Int) async throws -> Void
     ) {
         self.now = now
         self.elapsed = elapsed
@@ -30,7 +30,7 @@ package struct AgentClock: Sendable {
     package static let system = AgentClock(
         now: systemTime, elapsed: { milliseconds(CLOCK_BOOTTIME) }, sleep: { try await Task.sleep(for: $0) },
         sleepUntil: { time in
-            let wait = time.milliseconds - systemTime().milliseconds + 1
+            let wait = time - milliseconds(CLOCK_BOOTTIME)
             if wait > 0 { try await Task.sleep(for: .milliseconds(wait)) }
         })
 

@@ -85,7 +85,7 @@ extension EdgeAgent {
         if let transactionDue, transactionDue <= due, transactionDue > clock.elapsed() { return }
         transactionDue = due
         later { [clock] in
-            guard (try? await clock.sleep(.milliseconds(milliseconds))) != nil else { return }
+            guard (try? await clock.sleepUntil(due)) != nil else { return }
             await self.lookedAgain(due)
         }
     }

@@ -154,7 +154,8 @@ package actor EdgeAgent {
         if let wakeUp, wakeUp <= time, wakeUp > now { return }
         wakeUp = time
         // Never in one piece for longer than an hour: the wall clock may be set meanwhile.
-        let end = min(time, now.advanced(seconds: 3600))
+        let wait = min(time.milliseconds - now.milliseconds, 3_600_000)
+        let end = clock.elapsed() + max(0, wait) + 1
         later { [clock] in
             guard (try? await clock.sleepUntil(end)) != nil else { return }
             await self.woke(time)

@@ -117,5 +117,7 @@ struct ImageTests {
             try await device.engine.removeImage(remote, force: true)
         }
         await line.shutDown()
+        // It ends with the last use of this value.
+        withExtendedLifetime(registry) {}
     }
 }

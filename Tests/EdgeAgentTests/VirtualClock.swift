@@ -21,13 +21,7 @@ final class VirtualClock: Sendable {
                 let wait = Int(seconds) * 1000 + Int(fraction / 1_000_000_000_000_000)
                 try await self.sleep(until: self.state.withLock { $0.elapsed } + wait)
             },
-            sleepUntil: { time in
-                // As the system's does: what is left now is waited for on the clock that nobody sets.
-                let (left, elapsed) = self.state.withLock {
-                    (time.milliseconds - $0.now.milliseconds, $0.elapsed)
-                }
-                try await self.sleep(until: elapsed + max(0, left))
-            })
+            sleepUntil: { try await self.sleep(until: $0) })
     }
 
     var now: WallTime { state.withLock { $0.now } }
