@@ -135,6 +135,10 @@ let services: [[Target]] = [
             "ServiceClient", "Telemetry", logging, subprocess, system, crypto, nioCore, nioHTTP1,
         ]),
     room(
+        "HedgerowDevice",
+        ["DeviceClient", "HubProtocol", "JSONDocument", "Model", logging, nioCore, nioPosix, nioHTTP1],
+        tests: ["DeviceGateway", "Transport", "PKI"]),
+    room(
         "SingleMachine",
         [
             "JSONDocument", "Model", "HubProtocol", "DockerEngine", "ServiceClient", "Telemetry", logging, subprocess,
@@ -178,8 +182,8 @@ let programs: [Target] = [
     .testTarget(
         name: "EndToEndTests",
         dependencies: [
-            "JSONDocument", "Model", "HubProtocol", "ServiceClient", "DeviceClient", "DockerEngine", "SingleMachine",
-            subprocess, system, logging, nioCore, nioPosix, nioHTTP1, asyncHTTPClient,
+            "JSONDocument", "Model", "HubProtocol", "ServiceClient", "DeviceClient", "HedgerowDevice", "DockerEngine",
+            "SingleMachine", subprocess, system, logging, nioCore, nioPosix, nioHTTP1, asyncHTTPClient,
         ],
         exclude: ["Vectors", "Python"], swiftSettings: strict),
 ]
@@ -190,6 +194,7 @@ let package = Package(
     products: [
         .executable(name: "hedgerow", targets: ["hedgerow"]),
         .executable(name: "hedgerow-edge", targets: ["hedgerow-edge"]),
+        .library(name: "HedgerowDevice", targets: ["HedgerowDevice"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
