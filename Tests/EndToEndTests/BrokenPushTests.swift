@@ -8,13 +8,13 @@ import Testing
 struct BrokenPushTests {
     private static let manifest = "config/deployment.amd64.json"
 
-    /// A solution whose image has a small layer and a large one.
+    /// A solution whose image has two layers, each too large for one piece: whichever is sent first can be cut.
     private func solution(_ registry: String) throws -> SmallSolution {
         var noise = SystemRandomNumberGenerator()
-        let large = (0..<(256 << 10)).map { _ in String(noise.next(), radix: 36) }.joined()
+        func text(_ count: Int) -> String { (0..<count).map { _ in String(noise.next(), radix: 36) }.joined() }
         return try SmallSolution(
-            registry: registry, dockerfile: "FROM scratch\nCOPY payload /\nCOPY large /\n",
-            files: ["modules/one/large": large])
+            registry: registry, dockerfile: "FROM scratch\nCOPY large /\nCOPY larger /\n",
+            files: ["modules/one/large": text(64 << 10), "modules/one/larger": text(256 << 10)])
     }
 
     private func remove(_ solution: SmallSolution) async {

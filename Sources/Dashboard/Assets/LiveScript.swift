@@ -58,7 +58,10 @@ enum LiveScript {
               const holder = element('div');
               holder.innerHTML = await answer.text();
               localise(holder);
+              const focused = document.activeElement;
               morphChildren(part, holder);
+              // A row that moves to another place loses the focus on its way.
+              if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
             } catch { /* the stream connects again and renews then */ }
           }
           // What takes the hub long is asked for less often.

@@ -252,7 +252,9 @@ extension DashboardInBrowser {
                 let first = try await page.evaluate("document.activeElement.innerText").string
                 try await page.press("j", code: 74, text: "j")
                 let second = try await page.evaluate("document.activeElement.innerText").string
-                #expect(first != second && second?.isEmpty == false)
+                #expect(
+                    first != second && second?.isEmpty == false,
+                    "\(first?.prefix(80) ?? "nothing"), then \(second?.prefix(80) ?? "nothing")")
                 // From the top, the first Tab offers to leave out the navigation.
                 try await page.evaluate("document.activeElement.blur(); window.focus(); true")
                 try await page.open(bench.address)
