@@ -78,46 +78,4 @@ struct ImageTests {
             try await device.engine.removeImage(second, force: true)
         }
     }
-
-    @Test func `A registry that falls silent in the middle of a pull holds up nobody, and is asked again`() async throws
-    {
-        let registry = try RegistryFixture()
-        let line = try await StallingLine(to: registry.address)
-        try await AgentFixture.with { device in
-            let large = device.image("large")
-            try await EngineFixture.makeImage(large, in: device.engine, padding: 8 << 20)
-            _ = try await publish("large", device, to: registry)
-            let remote = "\(line.address)/team/\(large)"
-            let agent = device.agent {
-                $0.pullPatience = 2
-                // Long enough for the failure to be seen before the next attempt.
-                $0.backOff.unit = 5
-                $0.backOff.limit = 5
-            }
-            try await device.running(agent) {
-                device.twin.setDesired(device.manifest(["other": device.module("1")]))
-                await device.twin.settled()
-                device.twin.setDesired(
-                    manifest(device, line.address, probe: remote, others: ["other": device.module("1")]))
-                let waiting = await device.twin.reported {
-                    $0.at(["modules", "probe", "statusDescription"])?.string?.contains(" MB)") == true
-                }
-                #expect(waiting.at(["modules", "probe", "statusDescription"])?.string?.contains("pulling") == true)
-                // Meanwhile the others are looked after.
-                try await device.engine.killContainer(device.container("other"))
-                await device.twin.status(of: "other", "running", restarts: 1)
-                let failed = await device.twin.reported {
-                    $0.at(["modules", "probe", "statusDescription"])?.string?.contains("sent nothing for 2 s") == true
-                }
-                #expect(failed.at(["modules", "other", "runtimeStatus"]) == "running")
-                line.heal()
-                await device.twin.status(of: "probe", "running")
-            }
-            try await device.engine.removeContainer(device.container("probe"), force: true)
-            try await device.engine.removeImage(remote, force: true)
-        }
-        await line.shutDown()
-        // It ends with the last use of this value.
-        withExtendedLifetime(registry) {}
-    }
 }

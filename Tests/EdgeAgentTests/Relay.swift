@@ -6,17 +6,11 @@ final class Relay: ChannelInboundHandler {
     typealias OutboundOut = ByteBuffer
 
     private let other: any Channel
-    /// Whether so many bytes may pass.
-    private let passes: @Sendable (Int) -> Bool
 
-    init(to other: any Channel, passes: @escaping @Sendable (Int) -> Bool = { _ in true }) {
-        self.other = other
-        self.passes = passes
-    }
+    init(to other: any Channel) { self.other = other }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let bytes = unwrapInboundIn(data)
-        if passes(bytes.readableBytes) { other.writeAndFlush(bytes, promise: nil) }
+        other.writeAndFlush(unwrapInboundIn(data), promise: nil)
     }
 
     func channelInactive(context: ChannelHandlerContext) { other.close(promise: nil) }
