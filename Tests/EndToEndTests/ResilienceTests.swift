@@ -8,7 +8,7 @@ import Testing
 #endif
 
 extension WholeMachine {
-    /// Hub, edge and module are stopped and killed while a module sends (issue: what must hold, 3 and 4).
+    /// Hub, edge and module are stopped and killed while a module sends.
     @Suite struct ResilienceTests {
         private struct Counted: Hashable {
             let run: Int
