@@ -65,12 +65,16 @@ actor EdgeClient {
     /// The last connection that has ended, perhaps before it was known here.
     private var closedNumber = 0
     private var isConnecting = false
+    /// Who waits for the present attempt to end, one way or the other.
+    private var awaitingAttempt: [CheckedContinuation<Void, Never>] = []
     private var isStopped = false
     private var connectedAt: Int64 = 0
     private var attempt = 0
     private var failures = 0
     private var lostAt: Int64?
     private var twinCache: CachedTwin?
+    /// Whether the hub, or the store of an earlier run, has ever told the twin.
+    private var isTwinKnown = false
     /// The desired properties as the owner was last told them, in this session or one before; nil while it has not asked.
     /// A question may be answered before the event of its session is handled, so a new session does not clear it.
     private var told: (desired: JSONObject, version: Int)?
@@ -202,6 +206,10 @@ actor EdgeClient {
 
     private func connectIfNeeded(now: Bool = false) {
         guard connection == nil, !isConnecting, isNeeded, now || attempt == 0 else { return }
+        beginConnecting()
+    }
+
+    private func beginConnecting() {
         isConnecting = true
         number += 1
         Task { await connect(number) }
@@ -230,6 +238,8 @@ actor EdgeClient {
             result = .failure(.unauthorized("there is no key of \(identity) on this device"))
         }
         isConnecting = false
+        for waiting in awaitingAttempt { waiting.resume() }
+        awaitingAttempt = []
         switch result {
         case .success(let made) where isStopped:
             await made.close()
@@ -334,7 +344,9 @@ actor EdgeClient {
         if let twinCache { return twinCache }
         let stored: CachedTwin
         do {
-            stored = try await around.state.twin(of: identity) ?? CachedTwin()
+            let found = try await around.state.twin(of: identity)
+            if found != nil { isTwinKnown = true }
+            stored = found ?? CachedTwin()
         } catch {
             logger.error("the cached twin cannot be read", metadata: ["reason": "\(error)"])
             stored = CachedTwin()
@@ -362,6 +374,7 @@ actor EdgeClient {
 
     /// The twin as its owner sees it: from the hub while there is a connection, as last known otherwise.
     func twin() async -> ByteBuffer {
+        await awaitFirstTwin()
         await enterGate()
         defer { gate.leave() }
         var twin = await loadedTwin()
@@ -381,6 +394,15 @@ actor EdgeClient {
         reportedSection["$version"] = JSONValue(twin.reportedVersion)
         let document: JSONValue = ["desired": .object(desiredSection), "reported": .object(reportedSection)]
         return ByteBuffer(bytes: document.bytes())
+    }
+
+    /// A module that has just come asks before its connection to the hub stands: an empty twin would be no true answer
+    /// then, so the question waits for the first attempt, whose time is bounded.
+    private func awaitFirstTwin() async {
+        _ = await loadedTwin()
+        guard !isTwinKnown, connection == nil, attempt == 0, !isStopped else { return }
+        if !isConnecting { beginConnecting() }
+        await withCheckedContinuation { awaitingAttempt.append($0) }
     }
 
     /// Pulls the twin and hands on what changed while the hub was out of reach.
@@ -404,6 +426,7 @@ actor EdgeClient {
         new.desiredVersion = desired.version
         new.reported = reported.properties
         new.reportedVersion = reported.version
+        isTwinKnown = true
         try? await keep(new)
         if notifying, desired.version != old.desiredVersion || onDesired != nil {
             let patch = TwinPatch.difference(old.desired, new.desired)

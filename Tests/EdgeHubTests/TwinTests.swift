@@ -42,6 +42,15 @@ import Testing
         }
     }
 
+    @Test func `Who asks while the first connection is being made gets the hub's twin, not an empty one`() async throws
+    {
+        fixture.upstream.patchDesired(probe, ["period": 20])
+        try await fixture.serve { hub in
+            let session = try await fixture.connect(probe, to: hub)
+            #expect(try await twin(hub, session)["desired"] == ["period": 20, "$version": 2])
+        }
+    }
+
     @Test func `Who asks before the hub is reached and listens afterwards is told what it missed`() async throws {
         fixture.upstream.cut()
         fixture.upstream.patchDesired(probe, ["period": 20])

@@ -159,8 +159,8 @@ class Downloader:
             loop.add_signal_handler(number, stop.set)
         await self.client.connect()
         log.info("connected")
-        self.client.on_twin_desired_properties_patch_received = self.take_over
-        self.client.on_method_request_received = self.answer
+        self.client.on_twin_desired_properties_patch_received = on(loop, self.take_over)
+        self.client.on_method_request_received = on(loop, self.answer)
         twin = await self.client.get_twin()
         await self.take_over(dict(twin["desired"]))
 
@@ -187,6 +187,15 @@ class Downloader:
             await asyncio.wait_for(self.client.shutdown(), 5)
         for task in done:
             task.result()
+
+
+def on(loop, handle):
+    """The SDK calls handlers on an event loop of its own; what they touch, and wake, belongs to `loop`."""
+
+    async def handler(argument):
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(handle(argument), loop))
+
+    return handler
 
 
 def merge(old, patch):
