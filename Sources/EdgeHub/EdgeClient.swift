@@ -73,8 +73,6 @@ actor EdgeClient {
     private var failures = 0
     private var lostAt: Int64?
     private var twinCache: CachedTwin?
-    /// Whether the hub, or the store of an earlier run, has ever told the twin.
-    private var isTwinKnown = false
     /// The desired properties as the owner was last told them, in this session or one before; nil while it has not asked.
     /// A question may be answered before the event of its session is handled, so a new session does not clear it.
     private var told: (desired: JSONObject, version: Int)?
@@ -344,9 +342,7 @@ actor EdgeClient {
         if let twinCache { return twinCache }
         let stored: CachedTwin
         do {
-            let found = try await around.state.twin(of: identity)
-            if found != nil { isTwinKnown = true }
-            stored = found ?? CachedTwin()
+            stored = try await around.state.twin(of: identity) ?? CachedTwin()
         } catch {
             logger.error("the cached twin cannot be read", metadata: ["reason": "\(error)"])
             stored = CachedTwin()
@@ -399,8 +395,8 @@ actor EdgeClient {
     /// A module that has just come asks before its connection to the hub stands: an empty twin would be no true answer
     /// then, so the question waits for the first attempt, whose time is bounded.
     private func awaitFirstTwin() async {
-        _ = await loadedTwin()
-        guard !isTwinKnown, connection == nil, attempt == 0, !isStopped else { return }
+        // The hub counts versions from 1; what is kept here without one are reports that it has not seen.
+        guard await loadedTwin().desiredVersion == 0, connection == nil, attempt == 0, !isStopped else { return }
         if !isConnecting { beginConnecting() }
         await withCheckedContinuation { awaitingAttempt.append($0) }
     }
@@ -426,7 +422,6 @@ actor EdgeClient {
         new.desiredVersion = desired.version
         new.reported = reported.properties
         new.reportedVersion = reported.version
-        isTwinKnown = true
         try? await keep(new)
         if notifying, desired.version != old.desiredVersion || onDesired != nil {
             let patch = TwinPatch.difference(old.desired, new.desired)

@@ -51,6 +51,20 @@ import Testing
         }
     }
 
+    @Test func `A report that waits is no twin: who asks after a restart gets the hub's twin`() async throws {
+        fixture.upstream.cut()
+        try await fixture.serve { hub in
+            let session = try await fixture.connect(probe, to: hub)
+            _ = try await report(hub, session, #"{"state": 1}"#)
+        }
+        fixture.upstream.patchDesired(probe, ["period": 20])
+        fixture.upstream.restore()
+        try await fixture.serve { hub in
+            let session = try await fixture.connect(probe, to: hub)
+            #expect(try await twin(hub, session)["desired"] == ["period": 20, "$version": 2])
+        }
+    }
+
     @Test func `Who asks before the hub is reached and listens afterwards is told what it missed`() async throws {
         fixture.upstream.cut()
         fixture.upstream.patchDesired(probe, ["period": 20])
